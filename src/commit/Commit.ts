@@ -1,0 +1,129 @@
+/**
+ * Commits a container into a new image.
+ *
+ * moby's `CommitImage` (daemon/containerd/image_commit.go) as a program of scoped steps, with the order changed so
+ * that all or nothing is visible: the image record is written last, when everything it refers to is there.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import type { Image } from "../core/Images.ts"
+import type { Layer } from "../layer/Layer.ts"
+import * as ChainId from "../oci/ChainId.ts"
+import type * as Descriptor from "../oci/Descriptor.ts"
+import type * as ImageConfig from "../oci/ImageConfig.ts"
+import * as Timestamp from "../oci/Timestamp.ts"
+import { withCommitLease } from "./CommitLease.ts"
+import { createImage } from "./CreateImage.ts"
+import { capture, notCarried } from "./DifferCapture.ts"
+import { newImage } from "./NewImage.ts"
+import { type CommitOptions, check, type Request } from "./Options.ts"
+import { layersOf, readParent } from "./ParentImage.ts"
+import { resolve, type Source } from "./Resolve.ts"
+import { Run, step, type Timings } from "./Run.ts"
+import { unpack } from "./Unpack.ts"
+import { writeContent } from "./WriteContent.ts"
+
+export { type Recovered, recover } from "./CommitLease.ts"
+export type { CommitOptions } from "./Options.ts"
+export { type Event, Progress, type Timings } from "./Run.ts"
+
+/** The image that a commit made. */
+export interface Committed {
+  /** The record; its target is the manifest. */
+  readonly image: Image
+  readonly config: Descriptor.Descriptor
+  /** The new layer, typed as in the manifest; none when the container had not changed. */
+  readonly layer: Option.Option<Layer>
+  /** Of all layers: the name of the image's snapshot. None for an image without layers. */
+  readonly chainId: Option.Option<ChainId.ChainId>
+  /** The image that the container was made from. */
+  readonly parent: Option.Option<Image>
+  /** The image that had the name before. */
+  readonly replaced: Option.Option<Image>
+  readonly snapshotter: string
+  /** Which way the container was read. */
+  readonly differ: "containerd"
+  /** What that way cannot carry into a layer. */
+  readonly notCarried: ReadonlyArray<string>
+  /** How long the container was frozen, in milliseconds; 0 when it was not. */
+  readonly pausedMs: number
+  readonly durationMs: number
+  readonly steps: Timings
+}
+
+const createdOf = (request: Request) =>
+  Option.match(request.created, {
+    onSome: Effect.succeed,
+    onNone: () => Effect.map(DateTime.nowAsDate, Timestamp.fromDate)
+  })
+
+const commitSource = Effect.fnUntraced(function* (source: Source, request: Request) {
+  const parent = yield* readParent(source, request)
+  const captured = yield* capture(source, parent, request)
+  const layer = yield* captured.layer
+  const image = newImage(source, parent, layer, request, yield* createdOf(request))
+  const chainId = Option.match(layer, {
+    onNone: () => parent.chainId,
+    onSome: ({ diffId }) => Option.some(ChainId.append(parent.chainId, diffId))
+  })
+  yield* Effect.all(
+    [
+      Option.isSome(layer) ? captured.snapshot(layer.value) : Effect.void,
+      writeContent(image, source.snapshotter.name, chainId)
+    ],
+    { concurrency: "unbounded", discard: true }
+  )
+  yield* unpack(source.snapshotter, [...layersOf(parent), ...Option.toArray(layer)])
+  const record = yield* createImage(image.manifest.descriptor, request)
+  return { ...record, config: image.config.descriptor, layer, chainId, parent: parent.image }
+})
+
+/**
+ * Commits a container, running or stopped, into a new image of the same namespace that is unpacked and ready to run.
+ *
+ * Whatever ends it early (a failure, a defect, an interruption), the container runs again and nothing that was made
+ * remains. Fails with `CommitError`.
+ */
+export const commit = Effect.fn("Commit.commit")(function* (options: CommitOptions) {
+  const started = yield* Clock.currentTimeMillis
+  const timings = yield* Ref.make<Timings>({})
+  const { source, ...made } = yield* Effect.gen(function* () {
+    const request = yield* check(options).pipe(step("options"))
+    const source = yield* resolve(request)
+    return { source, ...(yield* commitSource(source, request).pipe(withCommitLease(source, request))) }
+  }).pipe(Effect.provideService(Run, { container: options.container, timings }))
+  const steps = yield* Ref.get(timings)
+  const committed: Committed = {
+    ...made,
+    snapshotter: source.snapshotter.name,
+    differ: "containerd",
+    notCarried,
+    pausedMs: steps.pause ?? 0,
+    durationMs: (yield* Clock.currentTimeMillis) - started,
+    steps
+  }
+  return committed
+})
+
+/** What a builder commits after each of its steps. */
+export interface BuildStepOptions
+  extends Pick<
+    CommitOptions,
+    "container" | "parent" | "author" | "message" | "created" | "compression" | "platform" | "snapshotter" | "idMap"
+  > {
+  /** The config of the image so far. */
+  readonly config: ImageConfig.ContainerConfig
+  /** The instruction, for the history. */
+  readonly createdBy: string
+}
+
+/**
+ * Commits a builder's container (moby's `CommitBuildStep`): never paused, without a name, with the builder's config.
+ * The result is what the next step builds on.
+ */
+export const commitBuildStep = (options: BuildStepOptions) => commit({ ...options, pause: false })

@@ -1,0 +1,93 @@
+/**
+ * Step `resolve`: from the container's id to what a commit has to know of it.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import { Containers } from "../core/Containers.ts"
+import { Namespaces } from "../core/Namespaces.ts"
+import { type Info, type Snapshotter, Snapshotters } from "../core/Snapshotter.ts"
+import { type Status, Tasks } from "../core/Tasks.ts"
+import * as RuntimeSpec from "../oci/RuntimeSpec.ts"
+import { ContainerNotFound, SnapshotNotFound } from "./CommitError.ts"
+import type { Request } from "./Options.ts"
+import { step } from "./Run.ts"
+
+/** A container that can be committed. */
+export interface Source {
+  readonly id: string
+  /** The name of its image; `""` for none. */
+  readonly image: string
+  readonly status: Status
+  readonly snapshotter: Snapshotter
+  /** The container's own snapshot; its `name` is the key. */
+  readonly snapshot: Info
+  /** What the container runs, as moby and nerdctl write it into the history. */
+  readonly command: string
+}
+
+const notFound = Effect.fnUntraced(function* (id: string) {
+  const namespaces = yield* Namespaces
+  const current = yield* namespaces.current
+  const names = yield* namespaces.list.pipe(
+    Effect.map((list) => list.map(({ name }) => name).join(", ")),
+    Effect.orElseSucceed(() => "")
+  )
+  const others = names === "" ? "" : `; the namespaces here are: ${names}`
+  return yield* new ContainerNotFound({
+    message: `there is no container "${id}" in the namespace "${current}"${others}`
+  })
+})
+
+const findContainer = Effect.fnUntraced(function* (id: string) {
+  const containers = yield* Containers
+  return yield* containers.get(id).pipe(Effect.catchReason("ContainerdError", "NotFound", () => notFound(id)))
+})
+
+const findSnapshot = Effect.fnUntraced(function* (snapshotter: Snapshotter, key: string) {
+  const { available } = yield* Snapshotters
+  return yield* snapshotter.stat(key).pipe(
+    Effect.catchReasons("ContainerdError", {
+      NotFound: () =>
+        new SnapshotNotFound({
+          message: `the snapshotter "${snapshotter.name}" has no snapshot "${key}": name the one that the container was made with`
+        }),
+      InvalidArgument: (reason) =>
+        Effect.flatMap(available, (names) =>
+          names.includes(snapshotter.name)
+            ? new SnapshotNotFound({ message: reason.message })
+            : new SnapshotNotFound({
+                message: `there is no snapshotter "${snapshotter.name}" here; there are: ${names.join(", ")}`
+              })
+        )
+    })
+  )
+})
+
+const commandOf = (spec: Uint8Array): string => {
+  const decoded = spec.length === 0 ? undefined : Result.getOrElse(RuntimeSpec.decode(spec), () => undefined)
+  return decoded?.process?.args?.join(" ") ?? ""
+}
+
+/** Fails when the container or its snapshot is not there. Nothing is changed. */
+export const resolve = Effect.fnUntraced(function* (request: Request) {
+  const tasks = yield* Tasks
+  const snapshotters = yield* Snapshotters
+  const container = yield* findContainer(request.container)
+  const recorded = container.snapshotter === "" ? undefined : container.snapshotter
+  const snapshotter = snapshotters.get(request.snapshotter ?? recorded ?? (yield* snapshotters.defaultName))
+  const key = container.snapshotKey === "" ? container.id : container.snapshotKey
+  const { snapshot, status } = yield* Effect.all(
+    { snapshot: findSnapshot(snapshotter, key), status: tasks.status(container.id) },
+    { concurrency: "unbounded" }
+  )
+  return {
+    id: container.id,
+    image: container.image,
+    status,
+    snapshotter,
+    snapshot,
+    command: commandOf(container.spec)
+  } satisfies Source
+}, step("resolve"))

@@ -1,0 +1,100 @@
+/** @since 0.1.0 */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import { ContentStore, type Info, type WriteOptions } from "../core/ContentStore.ts"
+import { quietly } from "../core/Finalizer.ts"
+import { Leases } from "../core/Leases.ts"
+import * as Descriptor from "../oci/Descriptor.ts"
+import type * as Digest from "../oci/Digest.ts"
+import { Connection } from "./Connection.ts"
+import { newRef, type Written, writeStream, writeWhole } from "./ContentIngest.ts"
+import { present, digest as toDigest } from "./Convert.ts"
+import type { Info__Output as WireInfo } from "./generated/containerd/services/content/v1/Info.ts"
+import { services } from "./Wire.ts"
+
+const fromInfo = (method: string, wire: WireInfo | null) =>
+  Effect.gen(function* () {
+    const { digest, labels, size } = yield* present(method, wire)
+    return { digest: yield* toDigest(method, digest), size, labels } satisfies Info
+  })
+
+const make = Effect.gen(function* () {
+  const connection = yield* Connection
+  const leases = yield* Leases
+  const { serverStream, unary } = connection
+  const { content } = services()
+
+  const info = (digest: Digest.Digest) =>
+    Effect.flatMap(unary(content.Info, { digest }), (response) => fromInfo("Content.Info", response.info))
+
+  const setLabels = (digest: Digest.Digest, labels: Readonly<Record<string, string>>) =>
+    Effect.asVoid(
+      unary(content.Update, {
+        info: { digest, labels: { ...labels } },
+        updateMask: { paths: Object.keys(labels).map((key) => `labels.${key}`) }
+      })
+    )
+
+  const abort = (ref: string) =>
+    unary(content.Abort, { ref }).pipe(
+      Effect.asVoid,
+      Effect.catchReason("ContainerdError", "NotFound", () => Effect.void)
+    )
+
+  /**
+   * A blob that was there before may be anybody's garbage. Referred to first and looked at second, it is either gone
+   * for good or here to stay; then it gets the labels it would have been written with.
+   */
+  const adopt = Effect.fnUntraced(function* (digest: Digest.Digest, labels: Readonly<Record<string, string>>) {
+    yield* leases.addResource({ type: "content", id: digest })
+    const found = yield* info(digest)
+    const missing = Object.entries(labels).filter(([key, value]) => found.labels[key] !== value)
+    if (missing.length > 0) yield* setLabels(digest, Object.fromEntries(missing))
+  })
+
+  const finish = Effect.fnUntraced(function* (
+    { digest, existed, size }: Written,
+    { labels = {}, mediaType }: Pick<WriteOptions, "labels" | "mediaType">
+  ) {
+    if (existed) yield* adopt(digest, labels)
+    return Descriptor.make({ mediaType, digest, size })
+  })
+
+  return ContentStore.of({
+    info,
+    setLabels,
+    abort,
+    read: (digest, options) =>
+      serverStream(content.Read, { digest, offset: options?.offset ?? 0 }).pipe(
+        // Buffers are the default for bytes; text would come only with another setting of the loader.
+        Stream.map(({ data }) => (typeof data === "string" ? Buffer.from(data) : data))
+      ),
+    write: Effect.fnUntraced(function* <E, R>(data: Stream.Stream<Uint8Array, E, R>, options: WriteOptions) {
+      const ref = options.ref ?? newRef()
+      const written = yield* writeStream(connection, data, ref, options).pipe(
+        Effect.onError(() => (options.ref === undefined ? quietly(`ingest ${ref}`)(abort(ref)) : Effect.void))
+      )
+      return yield* finish(written, options)
+    }),
+    writeBytes: Effect.fnUntraced(function* (bytes, options) {
+      return yield* finish(yield* writeWhole(connection, bytes, options.labels ?? {}), options)
+    }),
+    list: (filters = []) =>
+      serverStream(content.List, { filters: [...filters] }).pipe(
+        Stream.map((response) => response.info),
+        Stream.flattenIterable,
+        Stream.mapEffect((wire) => fromInfo("Content.List", wire))
+      ),
+    delete: (digest) =>
+      unary(content.Delete, { digest }).pipe(
+        Effect.asVoid,
+        Effect.catchReason("ContainerdError", "NotFound", () => Effect.void)
+      ),
+    ingests: Effect.map(unary(content.ListStatuses, {}), ({ statuses }) =>
+      statuses.map(({ offset, ref, total }) => ({ offset, ref, total }))
+    )
+  })
+})
+
+export const layer: Layer.Layer<ContentStore, never, Connection | Leases> = Layer.effect(ContentStore, make)

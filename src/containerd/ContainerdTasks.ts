@@ -1,0 +1,34 @@
+/** @since 0.1.0 */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Tasks from "../core/Tasks.ts"
+import { Connection } from "./Connection.ts"
+import { services } from "./Wire.ts"
+
+const statuses: Readonly<Record<string, Tasks.Status>> = {
+  CREATED: "created",
+  RUNNING: "running",
+  STOPPED: "stopped",
+  PAUSED: "paused",
+  PAUSING: "pausing"
+}
+
+const make = Effect.gen(function* () {
+  const { unary } = yield* Connection
+  const { tasks } = services()
+  return Tasks.make({
+    status: (containerId) =>
+      unary(tasks.Get, { containerId }).pipe(
+        Effect.map(({ process }) => statuses[process?.status ?? ""] ?? "unknown"),
+        Effect.catchReason("ContainerdError", "NotFound", () => Effect.succeed<Tasks.Status>("none"))
+      ),
+    pause: (containerId) => Effect.asVoid(unary(tasks.Pause, { containerId })),
+    resume: (containerId) =>
+      unary(tasks.Resume, { containerId }).pipe(
+        Effect.asVoid,
+        Effect.catchReason("ContainerdError", "NotFound", () => Effect.void)
+      )
+  })
+})
+
+export const layer: Layer.Layer<Tasks.Tasks, never, Connection> = Layer.effect(Tasks.Tasks, make)

@@ -1,0 +1,10 @@
+// Original file: proto/namespaces.proto
+
+
+export interface GetNamespaceRequest {
+  'name'?: (string);
+}
+
+export interface GetNamespaceRequest__Output {
+  'name': (string);
+}

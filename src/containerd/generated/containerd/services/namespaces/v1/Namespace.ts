@@ -1,0 +1,12 @@
+// Original file: proto/namespaces.proto
+
+
+export interface Namespace {
+  'name'?: (string);
+  'labels'?: ({[key: string]: string});
+}
+
+export interface Namespace__Output {
+  'name': (string);
+  'labels': ({[key: string]: string});
+}

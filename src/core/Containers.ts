@@ -1,0 +1,33 @@
+/**
+ * Container records: what a container was made of. Whether it runs is a matter of its task.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Stream from "effect/Stream"
+import type { ContainerdError } from "./ContainerdError.ts"
+
+export interface Container {
+  readonly id: string
+  readonly labels: Readonly<Record<string, string>>
+  /** The *name* of the image; it may have been deleted since, or stand for another image now. `""` for none. */
+  readonly image: string
+  /** `io.containerd.runc.v2`, … */
+  readonly runtime: string
+  /** `""` where the owner does not tell (Docker). */
+  readonly snapshotter: string
+  readonly snapshotKey: string
+  /** The OCI runtime spec as JSON; empty where there is none. */
+  readonly spec: Uint8Array
+}
+
+export class Containers extends Context.Service<
+  Containers,
+  {
+    /** Fails with `NotFound`. */
+    readonly get: (id: string) => Effect.Effect<Container, ContainerdError>
+    /** Those that match any of containerd's filters (`image==x`, `labels."k"==v`), all without one. */
+    readonly list: (filters?: ReadonlyArray<string>) => Stream.Stream<Container, ContainerdError>
+  }
+>()("effect-containerd/Containers") {}

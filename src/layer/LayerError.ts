@@ -1,0 +1,13 @@
+/**
+ * What can be wrong with the bytes of a layer.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+
+export class LayerError extends Schema.TaggedError<LayerError>("effect-containerd/LayerError")("LayerError", {
+  /** `tar`: the archive is damaged or of an unknown form; `compression`: likewise; `id-map`: an id has no counterpart. */
+  kind: Schema.Literals(["tar", "compression", "id-map"]),
+  message: Schema.String,
+  cause: Schema.optionalKey(Schema.Defect())
+}) {}

@@ -1,0 +1,134 @@
+/**
+ * The 512-byte header block of a tar entry and the pax records that go before it (POSIX.1-2001, "pax Interchange
+ * Format"; numbers also in GNU's base 256).
+ *
+ * Works on bytes: names and extended attributes need not be UTF-8, and what is not changed keeps its bytes.
+ *
+ * @since 0.1.0
+ */
+import { LayerError } from "./LayerError.ts"
+
+export const blockSize = 512
+
+/** A pax record; of records with the same key the last one counts. */
+export interface PaxRecord {
+  readonly key: string
+  readonly value: Uint8Array
+}
+
+interface Field {
+  readonly offset: number
+  readonly length: number
+}
+const nameField: Field = { offset: 0, length: 100 }
+const uidField: Field = { offset: 108, length: 8 }
+const gidField: Field = { offset: 116, length: 8 }
+const sizeField: Field = { offset: 124, length: 12 }
+const checksumField: Field = { offset: 148, length: 8 }
+const typeOffset = 156
+const prefixField: Field = { offset: 345, length: 155 }
+
+const text = new TextDecoder()
+const bytesOf = new TextEncoder()
+const corrupt = (message: string) => new LayerError({ kind: "tar", message })
+
+const slice = (block: Uint8Array, field: Field) => block.subarray(field.offset, field.offset + field.length)
+const untilNul = (bytes: Uint8Array) => {
+  const end = bytes.indexOf(0)
+  return end < 0 ? bytes : bytes.subarray(0, end)
+}
+
+const number = (block: Uint8Array, field: Field): number => {
+  const raw = slice(block, field)
+  const first = raw[0] ?? 0
+  if ((first & 0x80) !== 0) {
+    return raw.subarray(1).reduce((value, byte) => value * 256 + byte, first & 0x7f)
+  }
+  const digits = text.decode(untilNul(raw)).trim()
+  if (digits === "") return 0
+  if (!/^[0-7]+$/.test(digits)) throw corrupt(`damaged tar header: "${digits}" is no octal number`)
+  return Number.parseInt(digits, 8)
+}
+
+const checksum = (block: Uint8Array): number => {
+  let sum = 0
+  for (let i = 0; i < blockSize; i++) {
+    const inChecksum = i >= checksumField.offset && i < checksumField.offset + checksumField.length
+    sum += inChecksum ? 0x20 : (block[i] ?? 0)
+  }
+  return sum
+}
+
+/** Throws a LayerError when the block's checksum is wrong. */
+export const verify = (block: Uint8Array): void => {
+  if (number(block, checksumField) !== checksum(block)) {
+    throw corrupt("damaged tar header: the checksum is wrong")
+  }
+}
+
+export const typeFlag = (block: Uint8Array): string => String.fromCharCode(block[typeOffset] ?? 0)
+export const size = (block: Uint8Array): number => number(block, sizeField)
+export const uid = (block: Uint8Array): number => number(block, uidField)
+export const gid = (block: Uint8Array): number => number(block, gidField)
+
+/** The name in the header alone; a pax `path` record or a GNU long name goes before it. */
+export const name = (block: Uint8Array): Uint8Array => {
+  const prefix = untilNul(slice(block, prefixField))
+  const base = untilNul(slice(block, nameField))
+  const isUstar = text.decode(block.subarray(257, 263)) === "ustar\0"
+  return isUstar && prefix.length > 0 ? Buffer.concat([prefix, bytesOf.encode("/"), base]) : base
+}
+
+/** The largest id that fits into the header; a larger one needs a pax record. */
+export const maxHeaderId = 0o7777777
+
+const setOctal = (block: Uint8Array, field: Field, value: number) => {
+  block.set(bytesOf.encode(`${value.toString(8).padStart(field.length - 1, "0")}\0`), field.offset)
+}
+
+/** A copy of the block with other numbers and the checksum that belongs to them. */
+export const withNumbers = (
+  block: Uint8Array,
+  numbers: { readonly uid?: number; readonly gid?: number; readonly size?: number }
+): Uint8Array => {
+  const copy = Uint8Array.from(block)
+  if (numbers.uid !== undefined) setOctal(copy, uidField, Math.min(numbers.uid, maxHeaderId))
+  if (numbers.gid !== undefined) setOctal(copy, gidField, Math.min(numbers.gid, maxHeaderId))
+  if (numbers.size !== undefined) setOctal(copy, sizeField, numbers.size)
+  const sum = checksum(copy).toString(8).padStart(6, "0")
+  copy.set(bytesOf.encode(`${sum}\0 `), checksumField.offset)
+  return copy
+}
+
+/** Reads the records of a pax extended header: `length key=value\n`, where length counts the whole record. */
+export const parsePax = (data: Uint8Array): ReadonlyArray<PaxRecord> => {
+  const records: Array<PaxRecord> = []
+  let offset = 0
+  while (offset < data.length) {
+    const space = data.indexOf(0x20, offset)
+    const length = Number(text.decode(data.subarray(offset, space)))
+    const equals = data.indexOf(0x3d, space)
+    const end = offset + length
+    if (space < 0 || equals < 0 || !(length > 0) || end > data.length || equals >= end || data[end - 1] !== 0x0a) {
+      throw corrupt("damaged pax header in the tar")
+    }
+    records.push({ key: text.decode(data.subarray(space + 1, equals)), value: data.subarray(equals + 1, end - 1) })
+    offset = end
+  }
+  return records
+}
+
+export const formatPax = (records: ReadonlyArray<PaxRecord>): Uint8Array =>
+  Buffer.concat(
+    records.map(({ key, value }) => {
+      const rest = Buffer.concat([bytesOf.encode(` ${key}=`), value, bytesOf.encode("\n")])
+      // The length counts its own digits.
+      let length = rest.length + 1
+      while (String(length).length + rest.length !== length) length = String(length).length + rest.length
+      return Buffer.concat([bytesOf.encode(String(length)), rest])
+    })
+  )
+
+/** The value of the last record with that key. */
+export const pax = (records: ReadonlyArray<PaxRecord>, key: string): Uint8Array | undefined =>
+  records.findLast((record) => record.key === key)?.value
