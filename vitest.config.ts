@@ -1,12 +1,14 @@
 import { defineConfig } from "vitest/config"
 
-const resolve = { conditions: ["effect-containerd-source", "node", "import", "module", "default"] }
+// The package under its own name is its sources, as in tsconfig.json and the npm scripts.
+const conditions = ["effect-containerd-source", "node", "import", "module", "default"]
+const source = { resolve: { conditions }, ssr: { resolve: { conditions, externalConditions: conditions } } }
 
 export default defineConfig({
   test: {
     projects: [
       {
-        resolve,
+        ...source,
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
@@ -14,7 +16,7 @@ export default defineConfig({
         }
       },
       {
-        resolve,
+        ...source,
         test: {
           name: "integration",
           include: ["test/**/*.integration.test.ts"],
@@ -24,7 +26,7 @@ export default defineConfig({
         }
       },
       {
-        resolve,
+        ...source,
         test: {
           name: "types",
           include: [],

@@ -92,20 +92,21 @@ const commitSource = Effect.fnUntraced(function* (source: Source, request: Reque
 export const commit = Effect.fn("Commit.commit")(function* (options: CommitOptions) {
   const started = yield* Clock.currentTimeMillis
   const timings = yield* Ref.make<Timings>({})
+  const pausedMs = yield* Ref.make(0)
   const { source, ...made } = yield* Effect.gen(function* () {
     const request = yield* check(options).pipe(step("options"))
     const source = yield* resolve(request)
-    return { source, ...(yield* commitSource(source, request).pipe(withCommitLease(source, request))) }
-  }).pipe(Effect.provideService(Run, { container: options.container, timings }))
-  const steps = yield* Ref.get(timings)
+    const made = yield* withCommitLease(source, request, (source) => commitSource(source, request))
+    return { source, ...made }
+  }).pipe(Effect.provideService(Run, { container: options.container, timings, pausedMs }))
   const committed: Committed = {
     ...made,
     snapshotter: source.snapshotter.name,
     differ: "containerd",
     notCarried,
-    pausedMs: steps.pause ?? 0,
+    pausedMs: yield* Ref.get(pausedMs),
     durationMs: (yield* Clock.currentTimeMillis) - started,
-    steps
+    steps: yield* Ref.get(timings)
   }
   return committed
 })

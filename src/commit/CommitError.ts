@@ -95,7 +95,10 @@ export class CommitError extends Schema.TaggedError<CommitError>("effect-contain
 }) {
   override readonly cause = this.reason
   override get message() {
-    return `cannot commit container ${this.container}: ${this.step}: ${this.reason.message}`
+    const { reason, step } = this
+    const what =
+      reason._tag === "ContainerdError" ? `${reason.reason.message} (${reason.method} in step ${step})` : reason.message
+    return `cannot commit container ${this.container}: ${what}`
   }
   get isRetryable() {
     return this.reason._tag === "ContainerBusy" || (this.reason._tag === "ContainerdError" && this.reason.isRetryable)

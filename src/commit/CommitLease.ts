@@ -6,18 +6,22 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import { quietly } from "../core/Finalizer.ts"
 import * as Leases from "../core/Leases.ts"
 import { Tasks } from "../core/Tasks.ts"
 import { ContainerBusy } from "./CommitError.ts"
 import type { Request } from "./Options.ts"
 import * as Owner from "./Owner.ts"
 import * as Pause from "./Pause.ts"
-import type { Source } from "./Resolve.ts"
+import { resolve, type Source } from "./Resolve.ts"
 import { step } from "./Run.ts"
+import { uniqueName } from "./UniqueName.ts"
 
 const leaseId = (container: string) => `effect-containerd/commit/${container}`
 const takeoverId = (container: string) => `effect-containerd/takeover/${container}`
 const containerLabel = "effect-containerd/container"
+/** Tells the leases of two commits of one process apart. */
+const commitLabel = "effect-containerd/commit"
 const ownerLabel = "effect-containerd/owner"
 /** Set when the commit found the container running and was going to freeze it. */
 const pausesLabel = "effect-containerd/pauses"
@@ -70,31 +74,52 @@ const busy = (container: string) =>
     message: `another commit of ${container} is under way: wait for it; if its process is gone, Commit.recover({ force: true }) undoes it`
   })
 
-const acquire = Effect.fnUntraced(function* (source: Source, request: Request) {
+/** After a lost answer the lease may be there: it is removed if it is the one of this very commit. */
+const removeOwn = Effect.fnUntraced(function* (id: string, commitId: string) {
+  const leases = yield* Leases.Leases
+  const lease = yield* findLease(id)
+  if (lease?.labels[commitLabel] === commitId) yield* leases.delete(id)
+})
+
+/** Creates the lease for the container as it is now. */
+const create = Effect.fnUntraced(function* (source: Source, request: Request) {
+  const id = leaseId(source.id)
+  const commitId = uniqueName("commit")
   const labels = {
     [containerLabel]: source.id,
+    [commitLabel]: commitId,
     [ownerLabel]: yield* Owner.current,
     [pausesLabel]: String(Pause.wanted(source, request))
   }
-  const scoped = Leases.scoped({ id: leaseId(source.id), labels })
-  const onTaken = () => new ContainerBusy(busy(source.id))
-  return yield* scoped.pipe(
+  const lease = yield* Leases.scoped({ id, labels }).pipe(
+    Effect.tapError((error) => (error.isRetryable ? quietly(`lease ${id}`)(removeOwn(id, commitId)) : Effect.void))
+  )
+  return { lease, source }
+})
+
+/** A dead commit that held the lease is undone first; its container may run again then, so it is looked at again. */
+const acquire = Effect.fnUntraced(function* (source: Source, request: Request) {
+  return yield* create(source, request).pipe(
     Effect.catchReason("ContainerdError", "AlreadyExists", () =>
-      Effect.andThen(takeOver(source.id, false), scoped).pipe(
-        Effect.catchReason("ContainerdError", "AlreadyExists", onTaken)
+      takeOver(source.id, false).pipe(
+        Effect.andThen(resolve(request)),
+        Effect.flatMap((fresh) => create(fresh, request))
       )
-    )
+    ),
+    Effect.catchReason("ContainerdError", "AlreadyExists", () => busy(source.id))
   )
 }, step("lease"))
 
 /** Runs the rest of the commit under its lease, which is deleted at the end whatever happens. */
-export const withCommitLease =
-  (source: Source, request: Request) =>
-  <A, E, R>(self: Effect.Effect<A, E, R>) =>
-    acquire(source, request).pipe(
-      Effect.flatMap((lease) => Effect.provideService(self, Leases.Lease, lease)),
-      Effect.scoped
-    )
+export const withCommitLease = <A, E, R>(
+  source: Source,
+  request: Request,
+  rest: (source: Source) => Effect.Effect<A, E, R>
+) =>
+  acquire(source, request).pipe(
+    Effect.flatMap((held) => Effect.provideService(rest(held.source), Leases.Lease, held.lease)),
+    Effect.scoped
+  )
 
 /**
  * Undoes the commits whose process died (killed, or its machine rebooted): containers that they had frozen run again,

@@ -24,11 +24,19 @@ const keepAsDangling = Effect.fnUntraced(function* (name: string, replacement: D
   yield* Images.put({ ...old.value, name: danglingName(old.value.target) })
 })
 
-/** Writes the record; the last effect of a commit. */
-export const createImage = Effect.fnUntraced(function* (target: Descriptor.Descriptor, request: Request) {
-  const name = Option.getOrElse(request.name, () => danglingName(target))
-  if (request.keepReplaced === true && Option.isSome(request.name)) yield* keepAsDangling(name, target)
-  const image: Images.Image = { name, target, labels: request.labels ?? {} }
-  const replaced = yield* Images.put(image)
-  return { image, replaced }
-}, step("createImage"))
+/**
+ * Writes the record; the last effect of a commit. An interruption waits for it, so that the image is there or not, and
+ * is known to be.
+ */
+export const createImage = Effect.fnUntraced(
+  function* (target: Descriptor.Descriptor, request: Request) {
+    const name = Option.getOrElse(request.name, () => danglingName(target))
+    if (request.keepReplaced === true && Option.isSome(request.name)) yield* keepAsDangling(name, target)
+    const image: Images.Image = { name, target, labels: request.labels ?? {} }
+    // After a lost answer the image may be there; putting it again finds out.
+    const replaced = yield* Effect.retry(Images.put(image), { while: (error) => error.isRetryable, times: 2 })
+    return { image, replaced }
+  },
+  Effect.uninterruptible,
+  step("createImage")
+)

@@ -9,7 +9,7 @@ import { ContainerdError, Unknown } from "../core/ContainerdError.ts"
 import { ContentStore } from "../core/ContentStore.ts"
 import { Differ } from "../core/Differ.ts"
 import { Introspection } from "../core/Introspection.ts"
-import { emptyDiffId, type Layer, uncompressedLabel } from "../layer/Layer.ts"
+import * as Layer from "../layer/Layer.ts"
 import type * as Descriptor from "../oci/Descriptor.ts"
 import * as Digest from "../oci/Digest.ts"
 import * as MediaType from "../oci/MediaType.ts"
@@ -53,43 +53,51 @@ const mountsOf = Effect.fnUntraced(function* ({ snapshot, snapshotter }: Source)
 })
 
 /** Writes the difference between the container and what it was made from. Only the reading happens under the pause. */
-const diff = Effect.fnUntraced(function* (source: Source, request: Request) {
-  const differ = yield* Differ
-  const mediaType = diffMediaType(request)
-  const [view, upper] = yield* Effect.all(
-    [
-      source.snapshotter.view({ key: uniqueName("commit-parent"), parent: source.snapshot.parent }),
-      mountsOf(source),
-      checkSupport(mediaType, request)
-    ],
-    { concurrency: "unbounded" }
-  )
-  return yield* differ.diff({ lower: view.mounts, upper, mediaType }).pipe(step("diff"), whilePaused(source, request))
-}, Effect.scoped)
+const diff = Effect.fnUntraced(
+  function* (source: Source, request: Request) {
+    const differ = yield* Differ
+    const mediaType = diffMediaType(request)
+    const [view, upper] = yield* Effect.all(
+      [
+        source.snapshotter.view({ key: uniqueName("commit-parent"), parent: source.snapshot.parent }),
+        mountsOf(source),
+        checkSupport(mediaType, request)
+      ],
+      { concurrency: "unbounded" }
+    )
+    return yield* whilePaused(source, request)(differ.diff({ lower: view.mounts, upper, mediaType }))
+  },
+  Effect.scoped,
+  step("diff")
+)
 
 const diffIdOf = Effect.fnUntraced(function* (blob: Descriptor.Descriptor) {
   const compression = MediaType.compression(blob.mediaType)
   if (Option.isSome(compression) && compression.value === "uncompressed") return blob.digest
   const store = yield* ContentStore
   const { labels } = yield* store.info(blob.digest)
-  return yield* Effect.fromResult(Digest.parse(labels[uncompressedLabel] ?? "")).pipe(
+  return yield* Effect.fromResult(Digest.parse(labels[Layer.uncompressedLabel] ?? "")).pipe(
     Effect.mapError(() => {
-      const message = `the differ gave no diffID for ${blob.digest} (label ${uncompressedLabel})`
+      const message = `the differ gave no diffID for ${blob.digest} (label ${Layer.uncompressedLabel})`
       return new ContainerdError({ method: "Differ.diff", reason: new Unknown({ message }) })
     })
   )
 })
 
-const layerOf = Effect.fnUntraced(function* (blob: Descriptor.Descriptor, request: Request) {
+/**
+ * The layer in the parent's form: containerd's differ writes OCI types only, and consumers refuse manifests whose types
+ * are mixed (containers/image).
+ */
+const layerOf = Effect.fnUntraced(function* (blob: Descriptor.Descriptor, parent: Parent, request: Request) {
   const diffId = yield* diffIdOf(blob).pipe(step("diff"))
-  if (diffId === emptyDiffId) return Option.none<Layer>()
-  const layer: Layer = { descriptor: blob, diffId }
-  return Option.some(
-    request.idMap === undefined ? layer : yield* unremapLayer(layer, request.idMap, request.compression)
-  )
+  if (diffId === Layer.emptyDiffId) return Option.none<Layer.Layer>()
+  const captured: Layer.Layer = { descriptor: blob, diffId }
+  const layer =
+    request.idMap === undefined ? captured : yield* unremapLayer(captured, request.idMap, request.compression)
+  return Option.some(Layer.retyped(layer, MediaType.layer(parent.format, request.compression)))
 })
 
-const apply = Effect.fnUntraced(function* (source: Source, parent: Parent, layer: Layer) {
+const apply = Effect.fnUntraced(function* (source: Source, parent: Parent, layer: Layer.Layer) {
   return yield* applyLayer(source.snapshotter, parent.chainId, layer).pipe(
     // The parent's snapshot goes with the container, when somebody removes both meanwhile.
     Effect.catchReason("ContainerdError", "NotFound", () =>
@@ -105,7 +113,7 @@ const apply = Effect.fnUntraced(function* (source: Source, parent: Parent, layer
 export const capture = Effect.fnUntraced(function* (source: Source, parent: Parent, request: Request) {
   const blob = yield* diff(source, request)
   return {
-    layer: layerOf(blob, request),
-    snapshot: (layer: Layer) => apply(source, parent, layer)
+    layer: layerOf(blob, parent, request),
+    snapshot: (layer: Layer.Layer) => apply(source, parent, layer)
   } satisfies Captured<unknown>
 })

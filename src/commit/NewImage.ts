@@ -8,7 +8,6 @@
  */
 import * as Option from "effect/Option"
 import type { Layer } from "../layer/Layer.ts"
-import * as Descriptor from "../oci/Descriptor.ts"
 import type { Document } from "../oci/Document.ts"
 import * as ImageConfig from "../oci/ImageConfig.ts"
 import * as Manifest from "../oci/Manifest.ts"
@@ -60,17 +59,6 @@ const newConfig = (
 }
 
 /**
- * The new layer's descriptor, retyped to the parent's form: containers/image refuses manifests with mixed types, and
- * containerd's differ writes OCI types only.
- */
-const layerDescriptor = (layer: Layer, parent: Parent, request: Request) =>
-  Descriptor.make({
-    mediaType: MediaType.layer(parent.format, request.compression),
-    digest: layer.descriptor.digest,
-    size: layer.descriptor.size
-  })
-
-/**
  * Annotations, subject and artifact type of the parent's manifest are about the parent, so they do not go over to the
  * new manifest; those of its layers do.
  */
@@ -83,7 +71,7 @@ export const newImage = (
 ): NewImage => {
   const config = ImageConfig.encode(newConfig(source, parent, layer, request, created), MediaType.config(parent.format))
   const mediaType = MediaType.manifest(parent.format)
-  const layers = [...parent.layers, ...Option.toArray(layer).map((added) => layerDescriptor(added, parent, request))]
+  const layers = [...parent.layers, ...Option.toArray(layer).map(({ descriptor }) => descriptor)]
   const manifest = Manifest.encode({ schemaVersion: 2, mediaType, config: config.descriptor, layers }, mediaType)
   return { config, manifest }
 }

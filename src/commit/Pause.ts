@@ -3,12 +3,15 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Ref from "effect/Ref"
+import type * as Scope from "effect/Scope"
 import { Tasks } from "../core/Tasks.ts"
 import type { CommitError } from "./CommitError.ts"
 import type { Request } from "./Options.ts"
 import type { Source } from "./Resolve.ts"
-import { type Run, step } from "./Run.ts"
+import { Run, step } from "./Run.ts"
 
 /** Whether this commit is going to freeze the container. */
 export const wanted = (source: Source, request: Request): boolean => request.pause && source.status === "running"
@@ -25,10 +28,17 @@ const paused = Effect.fnUntraced(function* (source: Source) {
         )
       )
     )
-})
+}, step("pause"))
 
 /** Runs an effect with the container frozen, if it runs and its freezing is asked for; resumes it in any case. */
 export const whilePaused =
   (source: Source, request: Request) =>
-  <A, R>(self: Effect.Effect<A, CommitError, R>): Effect.Effect<A, CommitError, R | Tasks | Run> =>
-    wanted(source, request) ? Effect.scoped(Effect.andThen(paused(source), self)).pipe(step("pause")) : self
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | CommitError, Exclude<R, Scope.Scope> | Tasks | Run> =>
+    Effect.gen(function* () {
+      if (!wanted(source, request)) return yield* Effect.scoped(self)
+      const { pausedMs } = yield* Run
+      const started = yield* Clock.currentTimeMillis
+      const result = yield* Effect.scoped(Effect.andThen(paused(source), self))
+      yield* Ref.set(pausedMs, (yield* Clock.currentTimeMillis) - started)
+      return result
+    })

@@ -14,9 +14,15 @@ import { CommitError, type Reason, type Step } from "./CommitError.ts"
 export type Timings = { readonly [S in Step]?: number }
 
 /** The commit that is being made. */
-export class Run extends Context.Service<Run, { readonly container: string; readonly timings: Ref.Ref<Timings> }>()(
-  "effect-containerd/Run"
-) {}
+export class Run extends Context.Service<
+  Run,
+  {
+    readonly container: string
+    readonly timings: Ref.Ref<Timings>
+    /** How long the container was frozen. */
+    readonly pausedMs: Ref.Ref<number>
+  }
+>()("effect-containerd/Run") {}
 
 export type Event =
   | { readonly _tag: "StepStarted"; readonly container: string; readonly step: Step }
@@ -44,7 +50,7 @@ export const step =
         Effect.withSpan(`Commit.${step}`, { attributes: { "container.id": container } })
       )
       const durationMs = (yield* Clock.currentTimeMillis) - started
-      yield* Ref.update(timings, (all) => ({ ...all, [step]: durationMs }))
+      yield* Ref.update(timings, (all) => ({ ...all, [step]: (all[step] ?? 0) + durationMs }))
       yield* emit({ _tag: "StepEnded", container, step, durationMs })
       return result
     })

@@ -50,17 +50,12 @@ export type Services =
   | Snapshotters
   | Tasks
 
-/**
- * Connects with the first call and closes with the layer. The layer itself cannot fail: a socket that is missing fails
- * the first call, with the reason `Unavailable`.
- */
-export const layer = (options: ContainerdOptions = {}): Layer.Layer<Services> => {
-  const connection = Connection.layer({
-    address: options.address ?? "/run/containerd/containerd.sock",
-    namespace: options.namespace ?? "default",
-    timeout: options.timeout ?? "10 seconds"
-  })
-  return Layer.mergeAll(
+/** The services over a connection of one's own making. */
+export const layerOver = (
+  connection: Layer.Layer<Connection.Connection>,
+  options: Pick<ContainerdOptions, "snapshotter"> = {}
+): Layer.Layer<Services> =>
+  Layer.mergeAll(
     ContainerdContainers.layer,
     ContainerdContentStore.layer,
     ContainerdDiffer.layer,
@@ -70,7 +65,20 @@ export const layer = (options: ContainerdOptions = {}): Layer.Layer<Services> =>
     ContainerdSnapshotters.layer(options.snapshotter),
     ContainerdTasks.layer
   ).pipe(Layer.provideMerge(ContainerdLeases.layer), Layer.provide(connection))
-}
+
+/**
+ * Connects with the first call and closes with the layer. The layer itself cannot fail: a socket that is missing fails
+ * the first call, with the reason `Unavailable`.
+ */
+export const layer = (options: ContainerdOptions = {}): Layer.Layer<Services> =>
+  layerOver(
+    Connection.layer({
+      address: options.address ?? "/run/containerd/containerd.sock",
+      namespace: options.namespace ?? "default",
+      timeout: options.timeout ?? "10 seconds"
+    }),
+    options
+  )
 
 /** The environment variables that `ctr` and `nerdctl` read, too. */
 export const config: Config.Config<ContainerdOptions> = Config.all({

@@ -34,9 +34,20 @@ export class Tasks extends Context.Service<
   }
 >()("effect-containerd/Tasks") {}
 
+/** Success once the container is not frozen: after a lost answer a second resume fails, with nothing left to do. */
+const resumeOnce = ({ resume, status }: Primitives, container: string) =>
+  resume(container).pipe(
+    Effect.catch((error) =>
+      Effect.flatMap(status(container), (now) =>
+        now === "running" || now === "stopped" || now === "none" ? Effect.void : Effect.fail(error)
+      )
+    )
+  )
+
 /** Tries for half a minute, then says in the log how to do it by hand: a finalizer has nobody else to tell. */
 const resumeSurely = (primitives: Primitives, container: string) =>
-  primitives.resume(container).pipe(
+  resumeOnce(primitives, container).pipe(
+    Effect.sandbox,
     Effect.retry({ schedule: Schedule.exponential("50 millis"), times: 8 }),
     Effect.timeout("30 seconds"),
     Effect.ignoreCause({

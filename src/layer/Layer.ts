@@ -13,6 +13,12 @@ export interface Layer {
   readonly diffId: Digest.Digest
 }
 
+/** The same blob under another media type. */
+export const retyped = ({ descriptor, diffId }: Layer, mediaType: string): Layer => ({
+  descriptor: { ...descriptor, mediaType },
+  diffId
+})
+
 /**
  * The diffID of a tar without entries: two blocks of zeros, whoever writes it. Compressed forms of it differ between
  * versions of a compressor, so emptiness is told by this one.

@@ -12,6 +12,7 @@ export const blockSize = 512
 
 /** A pax record; of records with the same key the last one counts. */
 export interface PaxRecord {
+  /** A character for each byte, for names of extended attributes need not be UTF-8. */
   readonly key: string
   readonly value: Uint8Array
 }
@@ -30,6 +31,7 @@ const prefixField: Field = { offset: 345, length: 155 }
 
 const text = new TextDecoder()
 const bytesOf = new TextEncoder()
+const latin1 = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1")
 const corrupt = (message: string) => new LayerError({ kind: "tar", message })
 
 const slice = (block: Uint8Array, field: Field) => block.subarray(field.offset, field.offset + field.length)
@@ -106,13 +108,14 @@ export const parsePax = (data: Uint8Array): ReadonlyArray<PaxRecord> => {
   let offset = 0
   while (offset < data.length) {
     const space = data.indexOf(0x20, offset)
-    const length = Number(text.decode(data.subarray(offset, space)))
+    const digits = text.decode(data.subarray(offset, space))
+    const length = /^\d+$/.test(digits) ? Number(digits) : 0
     const equals = data.indexOf(0x3d, space)
     const end = offset + length
-    if (space < 0 || equals < 0 || !(length > 0) || end > data.length || equals >= end || data[end - 1] !== 0x0a) {
+    if (space < 0 || equals < 0 || length === 0 || end > data.length || equals >= end || data[end - 1] !== 0x0a) {
       throw corrupt("damaged pax header in the tar")
     }
-    records.push({ key: text.decode(data.subarray(space + 1, equals)), value: data.subarray(equals + 1, end - 1) })
+    records.push({ key: latin1(data.subarray(space + 1, equals)), value: data.subarray(equals + 1, end - 1) })
     offset = end
   }
   return records
@@ -121,7 +124,7 @@ export const parsePax = (data: Uint8Array): ReadonlyArray<PaxRecord> => {
 export const formatPax = (records: ReadonlyArray<PaxRecord>): Uint8Array =>
   Buffer.concat(
     records.map(({ key, value }) => {
-      const rest = Buffer.concat([bytesOf.encode(` ${key}=`), value, bytesOf.encode("\n")])
+      const rest = Buffer.concat([Buffer.from(` ${key}=`, "latin1"), value, bytesOf.encode("\n")])
       // The length counts its own digits.
       let length = rest.length + 1
       while (String(length).length + rest.length !== length) length = String(length).length + rest.length

@@ -23,7 +23,7 @@ export interface Entry {
 /** What an edit changes; an entry without changes keeps its bytes. It may throw a {@link LayerError}. */
 export type Edit = (entry: Entry) => Pick<Entry, "uid" | "gid" | "pax">
 
-/** Entries whose data is a part of the next entry's header. */
+/** Entries whose data is a part of the next entry's header. A global header (`g`) goes through as it is, as in Go. */
 const prefixTypes = new Set(["x", "L", "K"])
 /** Types that have no data, whatever their size field says (as Go's archive/tar, which containerd reads with). */
 const headerOnlyTypes = new Set(["1", "2", "3", "4", "5", "6"])
@@ -39,15 +39,25 @@ interface Prefix {
   readonly data: Uint8Array
 }
 
+/** An empty value takes back what the record would say. */
+const paxValue = (pax: ReadonlyArray<TarHeader.PaxRecord>, key: string): Uint8Array | undefined => {
+  const value = TarHeader.pax(pax, key)
+  return value?.length === 0 ? undefined : value
+}
+
 const pathOf = (header: Uint8Array, prefixes: ReadonlyArray<Prefix>, pax: ReadonlyArray<TarHeader.PaxRecord>) => {
   const gnu = prefixes.findLast((prefix) => prefix.type === "L")?.data
   const end = gnu?.indexOf(0) ?? -1
-  return TarHeader.pax(pax, "path") ?? (end >= 0 ? gnu?.subarray(0, end) : gnu) ?? TarHeader.name(header)
+  return paxValue(pax, "path") ?? (end >= 0 ? gnu?.subarray(0, end) : gnu) ?? TarHeader.name(header)
 }
 
 const paxNumber = (pax: ReadonlyArray<TarHeader.PaxRecord>, key: string): number | undefined => {
-  const value = TarHeader.pax(pax, key)
-  return value === undefined ? undefined : Number(new TextDecoder().decode(value))
+  const value = paxValue(pax, key)
+  if (value === undefined) return undefined
+  const digits = new TextDecoder().decode(value)
+  const number = /^\d+$/.test(digits) ? Number(digits) : Number.NaN
+  if (Number.isSafeInteger(number)) return number
+  throw new LayerError({ kind: "tar", message: `damaged pax header in the tar: the ${key} is "${digits}"` })
 }
 
 /** The records with ids only where the header has no room for them. */
@@ -114,8 +124,13 @@ const rewriter = (edit: Edit) => {
     TarHeader.verify(header)
     const type = TarHeader.typeFlag(header)
     if (type === "S") throw new LayerError({ kind: "tar", message: "GNU sparse entries are not allowed in a layer" })
-    if (!prefixTypes.has(type)) return onEntry(header, out)
     const size = TarHeader.size(header)
+    if (type === "g") {
+      out.push(...prefixes.flatMap(formatPrefix), header)
+      prefixes = []
+      return enter("data", size + padding(size))
+    }
+    if (!prefixTypes.has(type)) return onEntry(header, out)
     if (size > maxPrefix) throw new LayerError({ kind: "tar", message: `a tar header of ${size} bytes is too large` })
     prefixHeader = header
     enter("prefix", size + padding(size))

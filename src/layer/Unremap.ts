@@ -24,6 +24,9 @@ const withoutRootId = (record: PaxRecord): PaxRecord => {
   return { key, value: revision2 }
 }
 
+/** A whiteout is no file and has no owner; differs write it with the ids 0, which the host's root has. */
+const isWhiteout = (path: Uint8Array): boolean => /(?:^|\/)\.wh\.[^/]*$/.test(new TextDecoder().decode(path))
+
 const mapped = (mappings: ReadonlyArray<IdMap.IdMapping>, id: number, what: string, path: Uint8Array): number =>
   Option.getOrThrowWith(IdMap.toContainer(mappings, id), () => {
     const shown = JSON.stringify(new TextDecoder().decode(path))
@@ -32,8 +35,12 @@ const mapped = (mappings: ReadonlyArray<IdMap.IdMapping>, id: number, what: stri
 
 /** Maps owners and rewrites capabilities; fails with a `LayerError` that names the path when an id is not mapped. */
 export const unremap = (ids: IdMap.IdMap) =>
-  TarRewrite.rewrite(({ gid, path, pax, uid }) => ({
-    uid: mapped(ids.uids, uid, "uid", path),
-    gid: mapped(ids.gids, gid, "gid", path),
-    pax: pax.some((record) => withoutRootId(record) !== record) ? pax.map(withoutRootId) : pax
-  }))
+  TarRewrite.rewrite(({ gid, path, pax, uid }) =>
+    isWhiteout(path)
+      ? { uid, gid, pax }
+      : {
+          uid: mapped(ids.uids, uid, "uid", path),
+          gid: mapped(ids.gids, gid, "gid", path),
+          pax: pax.some((record) => withoutRootId(record) !== record) ? pax.map(withoutRootId) : pax
+        }
+  )

@@ -1,0 +1,26 @@
+import { homedir } from "node:os"
+import { join } from "node:path"
+
+/** What provision.sh can bring. */
+export type Item =
+  | "containerd-1.6"
+  | "containerd-1.7"
+  | "containerd-2"
+  | "dockerd"
+  | "runc"
+  | "busybox"
+  | "skopeo"
+  | "attr"
+
+/** The same rule as in provision.sh, so that programs outside vitest find the cache too. */
+const directory = (): string =>
+  process.env["EFFECT_CONTAINERD_CACHE"] ??
+  join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "effect-containerd")
+
+export const bin = (item: Item): string => join(directory(), item, "bin")
+
+export const program = (item: Item, name: string): string => join(bin(item), name)
+
+/** A PATH on which the programs of these items come first. */
+export const path = (items: ReadonlyArray<Item>, extra: ReadonlyArray<string> = []): string =>
+  [...extra, ...items.map(bin), process.env["PATH"] ?? "/usr/sbin:/usr/bin:/sbin:/bin"].join(":")

@@ -1,0 +1,4 @@
+import { sweep } from "./Debris.ts"
+
+// What Debris starts when its own process is gone.
+sweep()
