@@ -172,7 +172,8 @@ const exitCodeOf = (cause: Cause.Cause<Failure>): number => {
 }
 
 const main = run(process.argv.slice(2)).pipe(
-  Effect.tapCause(report),
+  // A finalizer, for an interrupted program does nothing else any more.
+  Effect.onExit((exit) => (Exit.isFailure(exit) ? report(exit.cause) : Effect.void)),
   Effect.exit,
   Effect.map(Exit.match({ onSuccess: () => 0, onFailure: exitCodeOf })),
   Effect.provide(NodeServices.layer),

@@ -19,7 +19,7 @@ import type * as ImageConfig from "../oci/ImageConfig.ts"
 import * as Timestamp from "../oci/Timestamp.ts"
 import { withCommitLease } from "./CommitLease.ts"
 import { createImage } from "./CreateImage.ts"
-import { capture, notCarried } from "./DifferCapture.ts"
+import { capture, notCarried, prepare } from "./DifferCapture.ts"
 import { newImage } from "./NewImage.ts"
 import { type CommitOptions, check, type Request } from "./Options.ts"
 import { layersOf, readParent } from "./ParentImage.ts"
@@ -63,8 +63,10 @@ const createdOf = (request: Request) =>
   })
 
 const commitSource = Effect.fnUntraced(function* (source: Source, request: Request) {
-  const parent = yield* readParent(source, request)
-  const captured = yield* capture(source, parent, request)
+  const [parent, prepared] = yield* Effect.all([readParent(source, request), prepare(source, request)], {
+    concurrency: "unbounded"
+  })
+  const captured = yield* capture(source, prepared, parent, request)
   const layer = yield* captured.layer
   const image = newImage(source, parent, layer, request, yield* createdOf(request))
   const chainId = Option.match(layer, {

@@ -4,11 +4,14 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
 import { ContainerdError, Unknown } from "../core/ContainerdError.ts"
 import { ContentStore } from "../core/ContentStore.ts"
 import { Differ } from "../core/Differ.ts"
 import { Introspection } from "../core/Introspection.ts"
+import type { Mount } from "../core/Mount.ts"
 import * as Layer from "../layer/Layer.ts"
 import type * as Descriptor from "../oci/Descriptor.ts"
 import * as Digest from "../oci/Digest.ts"
@@ -18,7 +21,7 @@ import type { Captured } from "./Capture.ts"
 import { UnsupportedCompression } from "./CommitError.ts"
 import type { Request } from "./Options.ts"
 import { layersOf, type Parent } from "./ParentImage.ts"
-import { whilePaused } from "./Pause.ts"
+import * as Pause from "./Pause.ts"
 import type { Source } from "./Resolve.ts"
 import { step } from "./Run.ts"
 import { uniqueName } from "./UniqueName.ts"
@@ -52,24 +55,36 @@ const mountsOf = Effect.fnUntraced(function* ({ snapshot, snapshotter }: Source)
   return (yield* snapshotter.view({ key: uniqueName("commit-view"), parent: snapshot.name })).mounts
 })
 
+/** What can be made ready while the container still runs. */
+export interface Prepared {
+  readonly lower: ReadonlyArray<Mount>
+  readonly upper: ReadonlyArray<Mount>
+}
+
+/** Changes nothing that the container could notice. */
+export const prepare = Effect.fnUntraced(function* (source: Source, request: Request) {
+  const { snapshot, snapshotter } = source
+  const { upper, view } = yield* Effect.all(
+    {
+      view: snapshotter.view({ key: uniqueName("commit-parent"), parent: snapshot.parent }),
+      upper: mountsOf(source),
+      supported: checkSupport(diffMediaType(request), request)
+    },
+    { concurrency: "unbounded" }
+  )
+  return { lower: view.mounts, upper } satisfies Prepared
+}, step("diff"))
+
 /** Writes the difference between the container and what it was made from. Only the reading happens under the pause. */
-const diff = Effect.fnUntraced(
-  function* (source: Source, request: Request) {
-    const differ = yield* Differ
-    const mediaType = diffMediaType(request)
-    const [view, upper] = yield* Effect.all(
-      [
-        source.snapshotter.view({ key: uniqueName("commit-parent"), parent: source.snapshot.parent }),
-        mountsOf(source),
-        checkSupport(mediaType, request)
-      ],
-      { concurrency: "unbounded" }
-    )
-    return yield* whilePaused(source, request)(differ.diff({ lower: view.mounts, upper, mediaType }))
-  },
-  Effect.scoped,
-  step("diff")
-)
+const diff = Effect.fnUntraced(function* (source: Source, { lower, upper }: Prepared, request: Request) {
+  const differ = yield* Differ
+  const frozen = yield* Scope.fork(yield* Effect.scope)
+  yield* Pause.pause(source, request).pipe(Scope.provide(frozen))
+  const blob = yield* differ.diff({ lower, upper, mediaType: diffMediaType(request) })
+  // To resume takes a while, and nothing that follows has to wait for it.
+  yield* Effect.forkScoped(Effect.uninterruptible(Scope.close(frozen, Exit.void)), { startImmediately: true })
+  return blob
+}, step("diff"))
 
 const diffIdOf = Effect.fnUntraced(function* (blob: Descriptor.Descriptor) {
   const compression = MediaType.compression(blob.mediaType)
@@ -110,8 +125,13 @@ const apply = Effect.fnUntraced(function* (source: Source, parent: Parent, layer
 }, step("apply"))
 
 /** Reads the container. What comes back is a blob in the content store, held by the lease. */
-export const capture = Effect.fnUntraced(function* (source: Source, parent: Parent, request: Request) {
-  const blob = yield* diff(source, request)
+export const capture = Effect.fnUntraced(function* (
+  source: Source,
+  prepared: Prepared,
+  parent: Parent,
+  request: Request
+) {
+  const blob = yield* diff(source, prepared, request)
   return {
     layer: layerOf(blob, parent, request),
     snapshot: (layer: Layer.Layer) => apply(source, parent, layer)

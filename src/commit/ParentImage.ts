@@ -182,16 +182,21 @@ export const readParent = Effect.fnUntraced(function* (source: Source, request: 
     return yield* new ParentNotFound({ message })
   }
   const image = yield* findImage(name)
-  yield* hold(image.target.digest)
-  const found = yield* findManifest(image, source, request)
+  // Read and held at once: whether everything is there is looked at after that.
+  const [found] = yield* Effect.all([findManifest(image, source, request), hold(image.target.digest)], {
+    concurrency: "unbounded"
+  })
   if (!standsOn(source, found)) {
     const message = `the image ${name} is not the one that the container was made from (the name was given to another image since): name the right one as the parent`
     return yield* new ParentMismatch({ message })
   }
   const layers = found.manifest.layers ?? []
-  const [, missing] = yield* Effect.all([holdAll(image, found, layers), missingBlobs(layers)], {
-    concurrency: "unbounded"
-  })
+  const [, missing] = yield* Effect.all(
+    [holdAll(image, found, layers), missingBlobs([found.manifest.config, ...layers])],
+    {
+      concurrency: "unbounded"
+    }
+  )
   if (missing.length > 0 && request.allowMissingParents !== true) {
     const message = `${missing.length} of ${layers.length} layers of ${name} are not in the content store (${missing.join(", ")}): pull the image again with all of its content, or allow missing parents`
     return yield* new ParentIncomplete({ missing, message })

@@ -6,9 +6,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
-import type * as Scope from "effect/Scope"
 import { Tasks } from "../core/Tasks.ts"
-import type { CommitError } from "./CommitError.ts"
 import type { Request } from "./Options.ts"
 import type { Source } from "./Resolve.ts"
 import { Run, step } from "./Run.ts"
@@ -30,15 +28,12 @@ const paused = Effect.fnUntraced(function* (source: Source) {
     )
 }, step("pause"))
 
-/** Runs an effect with the container frozen, if it runs and its freezing is asked for; resumes it in any case. */
-export const whilePaused =
-  (source: Source, request: Request) =>
-  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | CommitError, Exclude<R, Scope.Scope> | Tasks | Run> =>
-    Effect.gen(function* () {
-      if (!wanted(source, request)) return yield* Effect.scoped(self)
-      const { pausedMs } = yield* Run
-      const started = yield* Clock.currentTimeMillis
-      const result = yield* Effect.scoped(Effect.andThen(paused(source), self))
-      yield* Ref.set(pausedMs, (yield* Clock.currentTimeMillis) - started)
-      return result
-    })
+/** Freezes the container, if it runs and its freezing is asked for, until the scope closes. */
+export const pause = Effect.fnUntraced(function* (source: Source, request: Request) {
+  if (!wanted(source, request)) return
+  const { pausedMs } = yield* Run
+  const started = yield* Clock.currentTimeMillis
+  // Finalizers run in reverse: when this one does, the container runs again.
+  yield* Effect.addFinalizer(() => Effect.flatMap(Clock.currentTimeMillis, (now) => Ref.set(pausedMs, now - started)))
+  yield* paused(source)
+})

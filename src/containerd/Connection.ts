@@ -179,7 +179,7 @@ const make = Effect.fnUntraced(function* (options: ConnectionOptions) {
           () => client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, headers),
           toContainerdError(nameOf(path), address)
         )
-      })
+      }).pipe(Effect.withSpanScoped(nameOf(method.path), spanOptions))
   })
 })
 

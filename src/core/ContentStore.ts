@@ -94,7 +94,15 @@ export const readBytes = Effect.fnUntraced(function* (descriptor: Descriptor.Des
     const message = `${descriptor.digest} is ${descriptor.size} bytes, too large for a document`
     return yield* new ContainerdError({ method, reason: new FailedPrecondition({ message }) })
   }
-  const bytes = yield* Stream.mkUint8Array(store.read(descriptor.digest))
+  let read = 0
+  const bytes = yield* store.read(descriptor.digest).pipe(
+    // A descriptor with a small size may name a layer.
+    Stream.takeUntil((chunk) => {
+      read += chunk.length
+      return read > descriptor.size
+    }),
+    Stream.mkUint8Array
+  )
   const actual = Digest.fromBytes(bytes, Digest.algorithm(descriptor.digest))
   if (actual !== descriptor.digest || bytes.length !== descriptor.size) {
     const reason = new DigestMismatch({

@@ -1,13 +1,16 @@
+import { copyFileSync, mkdirSync } from "node:fs"
 import { assert, layer } from "@effect/vitest"
 import { Effect, Fiber, Option } from "effect"
 import { Commit, Images, Leases } from "effect-containerd"
 import * as BaseImage from "../support/BaseImage.ts"
+import * as Cache from "../support/Cache.ts"
 import * as Container from "../support/Container.ts"
 import { versions } from "../support/Containerd.ts"
 import { describeDaemons } from "../support/Daemons.ts"
 import * as Host from "../support/Host.ts"
 import * as ImageJson from "../support/ImageJson.ts"
 import * as Inventory from "../support/Inventory.ts"
+import * as ScratchContainer from "../support/ScratchContainer.ts"
 import * as Tree from "../support/Tree.ts"
 
 /** Everything that a layer has a form for. Runs in the container. */
@@ -126,6 +129,36 @@ for (const version of versions) {
             const said = yield* Container.runOnce(containerd, { image: committed.image.name, snapshotter }, "echo runs")
             assert.strictEqual(said, "runs\n")
           }
+        })
+      )
+
+      it.effect.each(cases)("commits a container without an image (%s)", ([snapshotter]) =>
+        Effect.gen(function* () {
+          const { containerd } = yield* Host.Host
+          const container = yield* ScratchContainer.create(containerd, snapshotter)
+          const empty = yield* Commit.commit({ container: container.id })
+          assert.deepStrictEqual(
+            [empty.layer, empty.chainId, empty.parent],
+            [Option.none(), Option.none(), Option.none()]
+          )
+          assert.deepStrictEqual((yield* ImageJson.manifest(containerd, empty.image.target.digest)).layers, [])
+
+          mkdirSync(`${container.root}/bin`)
+          copyFileSync(Cache.program("busybox", "busybox"), `${container.root}/bin/sh`)
+          const committed = yield* Commit.commit({ container: container.id, name: `scratch:${snapshotter}` })
+          const { architecture, history, os, rootfs } = yield* ImageJson.config(containerd, committed.config.digest)
+          assert.deepStrictEqual({ architecture, os }, BaseImage.hostPlatform)
+          assert.lengthOf(rootfs.diff_ids, 1)
+          assert.deepStrictEqual(
+            history.map((entry) => entry.created_by),
+            ["sh"]
+          )
+          const said = yield* Container.runOnce(
+            containerd,
+            { image: committed.image.name, snapshotter },
+            "echo from scratch"
+          )
+          assert.strictEqual(said, "from scratch\n")
         })
       )
 

@@ -1,0 +1,71 @@
+import { assert, layer } from "@effect/vitest"
+import { Effect, Tracer } from "effect"
+import { Commit } from "effect-containerd"
+import * as Container from "../support/Container.ts"
+import { describeDaemons } from "../support/Daemons.ts"
+import * as Host from "../support/Host.ts"
+
+/** Every call to the daemon is a span of kind `client`; this collects their names, with how often each was made. */
+const counting = (counts: Map<string, number>) =>
+  Tracer.make({
+    span(options) {
+      if (options.kind === "client") counts.set(options.name, (counts.get(options.name) ?? 0) + 1)
+      return new Tracer.NativeSpan(options)
+    }
+  })
+
+const callsOf = Effect.fnUntraced(function* (options: Commit.CommitOptions) {
+  const counts = new Map<string, number>()
+  yield* Commit.commit(options).pipe(Effect.withTracer(counting(counts)))
+  return Object.fromEntries([...counts].sort())
+})
+
+/** Of a small change to a running container of an image with one layer. */
+const smallChange = {
+  "Containers.Get": 1,
+  "Content.Info": 4,
+  "Content.Read": 2,
+  "Content.Write": 2,
+  "Diff.Apply": 1,
+  "Diff.Diff": 1,
+  "Images.Create": 1,
+  "Images.Get": 1,
+  "Leases.AddResource": 1,
+  "Leases.Create": 1,
+  "Leases.Delete": 1,
+  "Snapshots.Commit": 1,
+  "Snapshots.Mounts": 1,
+  "Snapshots.Prepare": 1,
+  "Snapshots.Remove": 1,
+  "Snapshots.Stat": 2,
+  "Snapshots.View": 1,
+  "Tasks.Get": 1,
+  "Tasks.Pause": 1,
+  "Tasks.Resume": 1
+}
+
+describeDaemons("calls of a commit", () => {
+  layer(Host.layer("2.x"), { excludeTestServices: true })((it) => {
+    it.effect("makes each call once", () =>
+      Effect.gen(function* () {
+        const { base, containerd } = yield* Host.Host
+        const container = yield* Container.run(containerd, { image: base.ref })
+        yield* container.exec("echo one > /one")
+        assert.deepStrictEqual(yield* callsOf({ container: container.id, name: "calls:1" }), smallChange)
+        // An interface definition that was loaded, a connection that was made: nothing of it is a call.
+        yield* container.exec("echo two > /two")
+        assert.deepStrictEqual(yield* callsOf({ container: container.id, name: "calls:2" }), smallChange)
+      })
+    )
+
+    it.effect("makes no call for a layer that is not there, and none to freeze what does not run", () =>
+      Effect.gen(function* () {
+        const { base, containerd } = yield* Host.Host
+        const container = yield* Container.create(containerd, { image: base.ref })
+        const { "Diff.Apply": _a, "Snapshots.Prepare": _p, "Snapshots.Commit": _c, ...rest } = smallChange
+        const { "Tasks.Pause": _f, "Tasks.Resume": _r, ...expected } = rest
+        assert.deepStrictEqual(yield* callsOf({ container: container.id, name: "calls:3" }), expected)
+      })
+    )
+  })
+})
