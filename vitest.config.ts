@@ -12,7 +12,8 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/**/*.integration.test.ts"]
+          exclude: ["test/**/*.integration.test.ts", "test/**/*.peer.test.ts"],
+          sequence: { groupOrder: 0 }
         }
       },
       {
@@ -22,7 +23,21 @@ export default defineConfig({
           include: ["test/**/*.integration.test.ts"],
           globalSetup: ["test/support/globalSetup.ts"],
           testTimeout: 60_000,
-          hookTimeout: 60_000
+          hookTimeout: 60_000,
+          sequence: { groupOrder: 1 }
+        }
+      },
+      {
+        // Compares times with a peer's, so nothing else may run beside it.
+        ...source,
+        test: {
+          name: "peer",
+          include: ["test/**/*.peer.test.ts"],
+          globalSetup: ["test/support/globalSetup.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 60_000,
+          fileParallelism: false,
+          sequence: { groupOrder: 2 }
         }
       },
       {

@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import { ContainerdError, DigestMismatch } from "../core/ContainerdError.ts"
 import { Differ } from "../core/Differ.ts"
 import { Leases, snapshotResource } from "../core/Leases.ts"
-import type { Snapshotter } from "../core/Snapshotter.ts"
+import type { Active, Snapshotter } from "../core/Snapshotter.ts"
 import type { Layer } from "../layer/Layer.ts"
 import * as ChainId from "../oci/ChainId.ts"
 import { uniqueName } from "./UniqueName.ts"
@@ -20,30 +20,44 @@ const holdExisting = Effect.fnUntraced(function* (snapshotter: Snapshotter, chai
   yield* snapshotter.stat(chainId)
 })
 
+/** A new active snapshot for a layer on top of a chain. Some snapshotters take the prefix as the sign of an extraction. */
+export const prepareTarget = (snapshotter: Snapshotter, parent: string) =>
+  snapshotter.prepare({ key: uniqueName("extract"), parent })
+
 /**
- * Extracts a layer on the snapshot of its parent chain and commits the result under the new chain ID, the name by
- * which every containerd client finds it. A snapshot that is there already is success.
+ * Extracts a layer into a prepared snapshot and commits that under its chain ID, the name by which every containerd
+ * client finds it. A committed snapshot that is there already is success.
  *
- * Fails with `NotFound` when the parent's snapshot is not there, and with `DigestMismatch` when what was extracted is
- * not the layer with that diffID.
+ * Fails with `DigestMismatch` when what was extracted is not the layer with that diffID.
  */
-export const applyLayer = Effect.fnUntraced(function* (
+export const extract = Effect.fnUntraced(function* (
   snapshotter: Snapshotter,
+  target: Active,
   parent: Option.Option<ChainId.ChainId>,
   layer: Layer
 ) {
   const differ = yield* Differ
   const chainId = ChainId.append(parent, layer.diffId)
-  // Some snapshotters take the prefix as the sign of an extraction, as containerd's own client gives it.
-  const key = `${uniqueName("extract")} ${chainId}`
-  const active = yield* snapshotter.prepare({ key, parent: Option.getOrElse(parent, () => "") })
-  const applied = yield* differ.apply(layer.descriptor, active.mounts)
+  const applied = yield* differ.apply(layer.descriptor, target.mounts)
   if (applied.digest !== layer.diffId) {
     const reason = new DigestMismatch({ expected: layer.diffId, actual: applied.digest })
     return yield* new ContainerdError({ method: `apply ${layer.descriptor.digest}`, reason })
   }
-  yield* active
+  yield* target
     .commit(chainId)
     .pipe(Effect.catchReason("ContainerdError", "AlreadyExists", () => holdExisting(snapshotter, chainId)))
   return chainId
+})
+
+/** Prepares and extracts. Fails with `NotFound` when the snapshot of the parent chain is not there. */
+export const applyLayer = Effect.fnUntraced(function* (
+  snapshotter: Snapshotter,
+  parent: Option.Option<ChainId.ChainId>,
+  layer: Layer
+) {
+  const target = yield* prepareTarget(
+    snapshotter,
+    Option.getOrElse(parent, () => "")
+  )
+  return yield* extract(snapshotter, target, parent, layer)
 }, Effect.scoped)

@@ -75,12 +75,14 @@ const commitSource = Effect.fnUntraced(function* (source: Source, request: Reque
   })
   yield* Effect.all(
     [
-      Option.isSome(layer) ? captured.snapshot(layer.value) : Effect.void,
+      Effect.andThen(
+        Option.isSome(layer) ? captured.snapshot(layer.value) : Effect.void,
+        unpack(source.snapshotter, [...layersOf(parent), ...Option.toArray(layer)])
+      ),
       writeContent(image, source.snapshotter.name, chainId)
     ],
     { concurrency: "unbounded", discard: true }
   )
-  yield* unpack(source.snapshotter, [...layersOf(parent), ...Option.toArray(layer)])
   const record = yield* createImage(image.manifest.descriptor, request)
   return { ...record, config: image.config.descriptor, layer, chainId, parent: parent.image }
 })

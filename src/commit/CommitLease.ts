@@ -52,7 +52,8 @@ const undo = Effect.fnUntraced(function* (lease: Leases.LeaseInfo) {
   const frozen = lease.labels[pausesLabel] === "true" && (yield* tasks.status(container)) === "paused"
   if (frozen) yield* tasks.resume(container)
   yield* leases.delete(lease.id, { sync: true })
-  return { container, resumed: frozen } satisfies Recovered
+  const recovered: Recovered = { container, resumed: frozen }
+  return recovered
 })
 
 /**

@@ -12,21 +12,21 @@ import { ContentStore } from "../core/ContentStore.ts"
 import { Differ } from "../core/Differ.ts"
 import { Introspection } from "../core/Introspection.ts"
 import type { Mount } from "../core/Mount.ts"
+import type { Active } from "../core/Snapshotter.ts"
 import * as Layer from "../layer/Layer.ts"
 import type * as Descriptor from "../oci/Descriptor.ts"
 import * as Digest from "../oci/Digest.ts"
 import * as MediaType from "../oci/MediaType.ts"
-import { applyLayer } from "./ApplyLayer.ts"
+import { extract, prepareTarget } from "./ApplyLayer.ts"
 import type { Captured } from "./Capture.ts"
 import { UnsupportedCompression } from "./CommitError.ts"
 import type { Request } from "./Options.ts"
-import { layersOf, type Parent } from "./ParentImage.ts"
+import type { Parent } from "./ParentImage.ts"
 import * as Pause from "./Pause.ts"
 import type { Source } from "./Resolve.ts"
+import { edits, rewriteLayer } from "./RewriteLayer.ts"
 import { step } from "./Run.ts"
 import { uniqueName } from "./UniqueName.ts"
-import { unpackLayers } from "./Unpack.ts"
-import { unremapLayer } from "./UnremapLayer.ts"
 
 /** What containerd's walking differ cannot put into a layer, in every version up to 2.3. */
 export const notCarried: ReadonlyArray<string> = [
@@ -38,7 +38,7 @@ export const notCarried: ReadonlyArray<string> = [
 
 /** The form in which the differ writes the layer; one that will be rewritten is compressed only then. */
 const diffMediaType = (request: Request): string =>
-  MediaType.layer("oci", request.idMap === undefined ? request.compression : "uncompressed")
+  MediaType.layer("oci", edits(request).length === 0 ? request.compression : "uncompressed")
 
 const checkSupport = Effect.fnUntraced(function* (mediaType: string, request: Request) {
   const differ = yield* Differ
@@ -59,20 +59,23 @@ const mountsOf = Effect.fnUntraced(function* ({ snapshot, snapshotter }: Source)
 export interface Prepared {
   readonly lower: ReadonlyArray<Mount>
   readonly upper: ReadonlyArray<Mount>
+  /** Where the layer will be extracted to. It keeps the parent's snapshot, whatever becomes of container and image. */
+  readonly target: Active
 }
 
 /** Changes nothing that the container could notice. */
 export const prepare = Effect.fnUntraced(function* (source: Source, request: Request) {
   const { snapshot, snapshotter } = source
-  const { upper, view } = yield* Effect.all(
+  const { target, upper, view } = yield* Effect.all(
     {
       view: snapshotter.view({ key: uniqueName("commit-parent"), parent: snapshot.parent }),
       upper: mountsOf(source),
+      target: prepareTarget(snapshotter, snapshot.parent),
       supported: checkSupport(diffMediaType(request), request)
     },
     { concurrency: "unbounded" }
   )
-  return { lower: view.mounts, upper } satisfies Prepared
+  return { lower: view.mounts, upper, target } satisfies Prepared
 }, step("diff"))
 
 /** Writes the difference between the container and what it was made from. Only the reading happens under the pause. */
@@ -107,22 +110,9 @@ const layerOf = Effect.fnUntraced(function* (blob: Descriptor.Descriptor, parent
   const diffId = yield* diffIdOf(blob).pipe(step("diff"))
   if (diffId === Layer.emptyDiffId) return Option.none<Layer.Layer>()
   const captured: Layer.Layer = { descriptor: blob, diffId }
-  const layer =
-    request.idMap === undefined ? captured : yield* unremapLayer(captured, request.idMap, request.compression)
+  const layer = edits(request).length === 0 ? captured : yield* rewriteLayer(captured, request)
   return Option.some(Layer.retyped(layer, MediaType.layer(parent.format, request.compression)))
 })
-
-const apply = Effect.fnUntraced(function* (source: Source, parent: Parent, layer: Layer.Layer) {
-  return yield* applyLayer(source.snapshotter, parent.chainId, layer).pipe(
-    // The parent's snapshot goes with the container, when somebody removes both meanwhile.
-    Effect.catchReason("ContainerdError", "NotFound", () =>
-      Effect.andThen(
-        unpackLayers(source.snapshotter, layersOf(parent)),
-        applyLayer(source.snapshotter, parent.chainId, layer)
-      )
-    )
-  )
-}, step("apply"))
 
 /** Reads the container. What comes back is a blob in the content store, held by the lease. */
 export const capture = Effect.fnUntraced(function* (
@@ -134,6 +124,7 @@ export const capture = Effect.fnUntraced(function* (
   const blob = yield* diff(source, prepared, request)
   return {
     layer: layerOf(blob, parent, request),
-    snapshot: (layer: Layer.Layer) => apply(source, parent, layer)
+    snapshot: (layer: Layer.Layer) =>
+      extract(source.snapshotter, prepared.target, parent.chainId, layer).pipe(step("apply"))
   } satisfies Captured<unknown>
 })

@@ -5,7 +5,6 @@
  */
 
 import { readFileSync, readlinkSync } from "node:fs"
-import { hostname } from "node:os"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 
@@ -16,21 +15,33 @@ const startTime = (pid: string): string | undefined => {
   return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]
 }
 
+const machineId = () => readFileSync("/etc/machine-id", "utf8").trim()
 const bootId = () => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim()
 const pidNamespace = () => readlinkSync("/proc/self/ns/pid")
 
-/** `host boot pidns pid start` of this process; empty where there is no `/proc`. */
+/** `machine boot pidns pid start` of this process; empty where there is no `/proc` and no `/etc/machine-id`. */
 export const current: Effect.Effect<string> = Effect.try(() => {
   const pid = String(process.pid)
-  return [hostname(), bootId(), pidNamespace(), pid, startTime(pid)].join(" ")
+  return [machineId(), bootId(), pidNamespace(), pid, startTime(pid)].join(" ")
 }).pipe(Effect.orElseSucceed(() => ""))
 
-/** True only when it is certain: the host was booted since, or the process is gone from a namespace that we see. */
+/** A process of another user answers that it may not be signalled, and may hide from `/proc`: then it lives. */
+const isGone = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return false
+  } catch (cause) {
+    return cause instanceof Error && "code" in cause && cause.code === "ESRCH"
+  }
+}
+
+/** True only when it is certain: the machine was booted since, or the process is gone from a namespace that we see. */
 export const isDead = (owner: string): Effect.Effect<boolean> =>
   Effect.try(() => {
-    const [host, boot, namespace, pid, start] = owner.split(" ")
-    if (host !== hostname() || pid === undefined) return false
+    const [machine, boot, namespace, pid, start] = owner.split(" ")
+    if (machine !== machineId() || pid === undefined) return false
     if (boot !== bootId()) return true
     if (namespace !== pidNamespace()) return false
-    return Option.getOrUndefined(Option.liftThrowable(startTime)(pid)) !== start
+    const started = Option.getOrUndefined(Option.liftThrowable(startTime)(pid))
+    return isGone(Number(pid)) || (started !== undefined && started !== start)
   }).pipe(Effect.orElseSucceed(() => false))

@@ -128,35 +128,32 @@ const standsOn = (source: Source, { chainId }: Pick<Candidate, "chainId">): bool
  */
 const holdAll = Effect.fnUntraced(function* (
   image: Image,
-  manifest: Candidate,
-  layers: ReadonlyArray<Descriptor.Descriptor>
+  manifest: Descriptor.Descriptor,
+  blobs: ReadonlyArray<Descriptor.Descriptor>
 ) {
   const store = yield* ContentStore.ContentStore
-  const blobs = [manifest.manifest.config, ...layers].map(({ digest }) => digest)
-  const { labels } = yield* store.info(manifest.descriptor.digest)
+  const { labels } = yield* store.info(manifest.digest)
   const referred = new Set(
     Object.entries(labels)
       .filter(([key]) => key.startsWith("containerd.io/gc.ref.content"))
       .map(([, digest]) => digest)
   )
-  const own = manifest.descriptor.digest === image.target.digest ? [] : [manifest.descriptor.digest]
-  yield* Effect.forEach([...own, ...blobs.filter((digest) => !referred.has(digest))], hold, {
-    concurrency: "unbounded",
-    discard: true
-  })
+  const own = manifest.digest === image.target.digest ? [] : [manifest]
+  const unheld = [...own, ...blobs.filter(({ digest }) => !referred.has(digest))]
+  yield* Effect.forEach(unheld, ({ digest }) => hold(digest), { concurrency: "unbounded", discard: true })
 })
 
-const missingBlobs = Effect.fnUntraced(function* (layers: ReadonlyArray<Descriptor.Descriptor>) {
+const missingBlobs = Effect.fnUntraced(function* (blobs: ReadonlyArray<Descriptor.Descriptor>) {
   const store = yield* ContentStore.ContentStore
   const found = yield* Effect.forEach(
-    layers,
+    blobs,
     ({ digest }) =>
       Effect.as(store.info(digest), true).pipe(
         Effect.catchReason("ContainerdError", "NotFound", () => Effect.succeed(false))
       ),
     { concurrency: "unbounded" }
   )
-  return layers.filter((_, i) => found[i] === false).map(({ digest }) => digest)
+  return blobs.filter((_, i) => found[i] === false).map(({ digest }) => digest)
 })
 
 const findImage = Effect.fnUntraced(function* (name: string) {
@@ -191,14 +188,12 @@ export const readParent = Effect.fnUntraced(function* (source: Source, request: 
     return yield* new ParentMismatch({ message })
   }
   const layers = found.manifest.layers ?? []
-  const [, missing] = yield* Effect.all(
-    [holdAll(image, found, layers), missingBlobs([found.manifest.config, ...layers])],
-    {
-      concurrency: "unbounded"
-    }
-  )
+  const blobs = [found.manifest.config, ...layers]
+  const [, missing] = yield* Effect.all([holdAll(image, found.descriptor, blobs), missingBlobs(blobs)], {
+    concurrency: "unbounded"
+  })
   if (missing.length > 0 && request.allowMissingParents !== true) {
-    const message = `${missing.length} of ${layers.length} layers of ${name} are not in the content store (${missing.join(", ")}): pull the image again with all of its content, or allow missing parents`
+    const message = `${missing.length} of ${blobs.length} blobs of ${name} are not in the content store (${missing.join(", ")}): pull the image again with all of its content, or allow missing parents`
     return yield* new ParentIncomplete({ missing, message })
   }
   return {

@@ -67,7 +67,7 @@ export class Leases extends Context.Service<
 export interface LeaseOptions {
   readonly id: string
   readonly labels?: Readonly<Record<string, string>> | undefined
-  /** How long the lease outlives a client that dies; it cannot be extended. 24 hours by default. */
+  /** How long the lease outlives a client that dies; it cannot be extended. 24 hours by default; it may be infinite. */
   readonly expiresIn?: Duration.Input | undefined
 }
 
@@ -76,9 +76,9 @@ export const scoped = Effect.fnUntraced(function* (
   options: LeaseOptions
 ): Effect.fn.Return<HeldLease, ContainerdError, Leases | Scope.Scope> {
   const leases = yield* Leases
-  const now = yield* Clock.currentTimeMillis
-  const expiry = now + Duration.toMillis(options.expiresIn ?? "24 hours")
-  const labels = { ...options.labels, [expireLabel]: new Date(expiry).toISOString() }
+  const expiry = (yield* Clock.currentTimeMillis) + Duration.toMillis(options.expiresIn ?? "24 hours")
+  const expires = Number.isFinite(expiry) ? { [expireLabel]: new Date(expiry).toISOString() } : {}
+  const labels = { ...options.labels, ...expires }
   return yield* Effect.acquireRelease(
     Effect.as(leases.create({ id: options.id, labels }), { [held]: true, id: options.id, labels } as const),
     () => quietly(`lease ${options.id}`)(leases.delete(options.id))

@@ -25,6 +25,7 @@ const nameField: Field = { offset: 0, length: 100 }
 const uidField: Field = { offset: 108, length: 8 }
 const gidField: Field = { offset: 116, length: 8 }
 const sizeField: Field = { offset: 124, length: 12 }
+const mtimeField: Field = { offset: 136, length: 12 }
 const checksumField: Field = { offset: 148, length: 8 }
 const typeOffset = 156
 const prefixField: Field = { offset: 345, length: 155 }
@@ -73,6 +74,9 @@ export const size = (block: Uint8Array): number => number(block, sizeField)
 export const uid = (block: Uint8Array): number => number(block, uidField)
 export const gid = (block: Uint8Array): number => number(block, gidField)
 
+/** Seconds since 1970; a pax `mtime` record goes before it. */
+export const mtime = (block: Uint8Array): number => number(block, mtimeField)
+
 /** The name in the header alone; a pax `path` record or a GNU long name goes before it. */
 export const name = (block: Uint8Array): Uint8Array => {
   const prefix = untilNul(slice(block, prefixField))
@@ -91,12 +95,13 @@ const setOctal = (block: Uint8Array, field: Field, value: number) => {
 /** A copy of the block with other numbers and the checksum that belongs to them. */
 export const withNumbers = (
   block: Uint8Array,
-  numbers: { readonly uid?: number; readonly gid?: number; readonly size?: number }
+  numbers: { readonly uid?: number; readonly gid?: number; readonly size?: number; readonly mtime?: number }
 ): Uint8Array => {
   const copy = Uint8Array.from(block)
   if (numbers.uid !== undefined) setOctal(copy, uidField, Math.min(numbers.uid, maxHeaderId))
   if (numbers.gid !== undefined) setOctal(copy, gidField, Math.min(numbers.gid, maxHeaderId))
   if (numbers.size !== undefined) setOctal(copy, sizeField, numbers.size)
+  if (numbers.mtime !== undefined) setOctal(copy, mtimeField, numbers.mtime)
   const sum = checksum(copy).toString(8).padStart(6, "0")
   copy.set(bytesOf.encode(`${sum}\0 `), checksumField.offset)
   return copy

@@ -20,8 +20,25 @@ export interface Entry {
   readonly pax: ReadonlyArray<TarHeader.PaxRecord>
 }
 
-/** What an edit changes; an entry without changes keeps its bytes. It may throw a {@link LayerError}. */
-export type Edit = (entry: Entry) => Pick<Entry, "uid" | "gid" | "pax">
+/** What an edit may change. */
+export interface Edited extends Pick<Entry, "uid" | "gid" | "pax"> {
+  /** Whole seconds since 1970, in place of what the entry has. */
+  readonly mtime?: number
+}
+
+/** An entry that an edit gives back as it was keeps its bytes. It may throw a {@link LayerError}. */
+export type Edit = (entry: Entry) => Edited
+
+/** One edit after the other. */
+export const all =
+  (edits: ReadonlyArray<Edit>): Edit =>
+  (entry) => {
+    let edited: Edited = entry
+    for (const edit of edits) edited = { ...edited, ...edit({ ...entry, ...edited }) }
+    return edited
+  }
+
+const timeKeys = new Set(["mtime", "atime", "ctime"])
 
 /** Entries whose data is a part of the next entry's header. A global header (`g`) goes through as it is, as in Go. */
 const prefixTypes = new Set(["x", "L", "K"])
@@ -60,10 +77,10 @@ const paxNumber = (pax: ReadonlyArray<TarHeader.PaxRecord>, key: string): number
   throw new LayerError({ kind: "tar", message: `damaged pax header in the tar: the ${key} is "${digits}"` })
 }
 
-/** The records with ids only where the header has no room for them. */
-const withIds = (pax: ReadonlyArray<TarHeader.PaxRecord>, ids: { readonly uid: number; readonly gid: number }) => [
-  ...pax.filter(({ key }) => key !== "uid" && key !== "gid"),
-  ...Object.entries(ids)
+/** The records that say what the header has no room for, and nothing that it says itself. */
+const recordsOf = ({ gid, mtime, pax, uid }: Edited): ReadonlyArray<TarHeader.PaxRecord> => [
+  ...pax.filter(({ key }) => key !== "uid" && key !== "gid" && !(mtime !== undefined && timeKeys.has(key))),
+  ...Object.entries({ uid, gid })
     .filter(([, id]) => id > TarHeader.maxHeaderId)
     .map(([key, id]) => ({ key, value: new TextEncoder().encode(String(id)) }))
 ]
@@ -75,16 +92,16 @@ const formatPrefix = (prefix: Prefix): Array<Uint8Array> => [
 ]
 
 /** The pax header of an entry whose records changed; an entry that had none gets a plain one. */
-const paxPrefix = (
-  records: ReadonlyArray<TarHeader.PaxRecord>,
-  old: Prefix | undefined,
-  header: Uint8Array
-): Prefix => {
+const paxPrefix = (edited: Edited, old: Prefix | undefined, header: Uint8Array): ReadonlyArray<Prefix> => {
+  const records = recordsOf(edited)
+  if (records.length === 0) return []
   const data = TarHeader.formatPax(records)
   const template = Uint8Array.from(old?.header ?? header)
   template[156] = "x".charCodeAt(0)
-  return { type: "x", header: TarHeader.withNumbers(template, { size: data.length }), data }
+  return [{ type: "x", header: TarHeader.withNumbers(template, { ...times(edited), size: data.length }), data }]
 }
+
+const times = ({ mtime }: Edited) => (mtime === undefined ? {} : { mtime })
 
 /** A state machine over chunks of any size; `push` gives what can go out now. */
 const rewriter = (edit: Edit) => {
@@ -102,13 +119,15 @@ const rewriter = (edit: Edit) => {
     const uid = paxNumber(pax, "uid") ?? TarHeader.uid(header)
     const gid = paxNumber(pax, "gid") ?? TarHeader.gid(header)
     const edited = edit({ path: pathOf(header, prefixes, pax), type, uid, gid, pax })
-    if (edited.uid === uid && edited.gid === gid && edited.pax === pax) {
+    const sameTime =
+      edited.mtime === undefined ||
+      (edited.mtime === TarHeader.mtime(header) && !pax.some(({ key }) => timeKeys.has(key)))
+    if (edited.uid === uid && edited.gid === gid && edited.pax === pax && sameTime) {
       out.push(...prefixes.flatMap(formatPrefix), header)
     } else {
-      const records = withIds(edited.pax, edited)
       const others = prefixes.filter((prefix) => prefix.type !== "x")
-      const newPax = records.length === 0 ? [] : [paxPrefix(records, oldPax, header)]
-      out.push(...[...others, ...newPax].flatMap(formatPrefix), TarHeader.withNumbers(header, edited))
+      out.push(...[...others, ...paxPrefix(edited, oldPax, header)].flatMap(formatPrefix))
+      out.push(TarHeader.withNumbers(header, { uid: edited.uid, gid: edited.gid, ...times(edited) }))
     }
     prefixes = []
     const size = headerOnlyTypes.has(type) ? 0 : (paxNumber(pax, "size") ?? TarHeader.size(header))

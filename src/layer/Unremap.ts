@@ -8,7 +8,8 @@ import * as Option from "effect/Option"
 import * as IdMap from "./IdMap.ts"
 import { LayerError } from "./LayerError.ts"
 import type { PaxRecord } from "./TarHeader.ts"
-import * as TarRewrite from "./TarRewrite.ts"
+import type * as TarRewrite from "./TarRewrite.ts"
+import * as Whiteout from "./Whiteout.ts"
 
 const capabilityKey = "SCHILY.xattr.security.capability"
 
@@ -24,23 +25,21 @@ const withoutRootId = (record: PaxRecord): PaxRecord => {
   return { key, value: revision2 }
 }
 
-/** A whiteout is no file and has no owner; differs write it with the ids 0, which the host's root has. */
-const isWhiteout = (path: Uint8Array): boolean => /(?:^|\/)\.wh\.[^/]*$/.test(new TextDecoder().decode(path))
-
 const mapped = (mappings: ReadonlyArray<IdMap.IdMapping>, id: number, what: string, path: Uint8Array): number =>
   Option.getOrThrowWith(IdMap.toContainer(mappings, id), () => {
     const shown = JSON.stringify(new TextDecoder().decode(path))
     return new LayerError({ kind: "id-map", message: `${shown} has the ${what} ${id}, which the id map does not have` })
   })
 
-/** Maps owners and rewrites capabilities; fails with a `LayerError` that names the path when an id is not mapped. */
-export const unremap = (ids: IdMap.IdMap) =>
-  TarRewrite.rewrite(({ gid, path, pax, uid }) =>
-    isWhiteout(path)
+/** Maps owners and rewrites capabilities; refuses an id that is not mapped, and names the path. */
+export const unremap =
+  (ids: IdMap.IdMap): TarRewrite.Edit =>
+  ({ gid, path, pax, uid }) =>
+    // A whiteout is no file and has no owner; differs write it with the ids 0, which the host's root has.
+    Whiteout.is(path)
       ? { uid, gid, pax }
       : {
           uid: mapped(ids.uids, uid, "uid", path),
           gid: mapped(ids.gids, gid, "gid", path),
           pax: pax.some((record) => withoutRootId(record) !== record) ? pax.map(withoutRootId) : pax
         }
-  )

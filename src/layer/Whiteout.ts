@@ -1,0 +1,15 @@
+/**
+ * Whiteouts: the entries of a layer that say what is gone (image spec, layer.md, "Whiteouts").
+ *
+ * @since 0.1.0
+ */
+import type * as TarRewrite from "./TarRewrite.ts"
+
+/** True for the name of a whiteout, opaque markers included. */
+export const is = (path: Uint8Array): boolean => /(?:^|\/)\.wh\.[^/]*$/.test(new TextDecoder().decode(path))
+
+/**
+ * Gives whiteouts no time. What they stand for has none, and the differs of containerd 1.6 and 1.7 put the time of the
+ * run there, so that no two layers of the same change would be the same.
+ */
+export const timeless: TarRewrite.Edit = (entry) => (is(entry.path) ? { ...entry, mtime: 0 } : entry)
