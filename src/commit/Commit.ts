@@ -75,10 +75,7 @@ const commitSource = Effect.fnUntraced(function* (source: Source, request: Reque
   })
   yield* Effect.all(
     [
-      Effect.andThen(
-        Option.isSome(layer) ? captured.snapshot(layer.value) : Effect.void,
-        unpack(source.snapshotter, [...layersOf(parent), ...Option.toArray(layer)])
-      ),
+      Option.isSome(layer) ? captured.snapshot(layer.value) : unpack(source.snapshotter, layersOf(parent)),
       writeContent(image, source.snapshotter.name, chainId)
     ],
     { concurrency: "unbounded", discard: true }

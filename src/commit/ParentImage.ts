@@ -7,18 +7,17 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as ContentStore from "../core/ContentStore.ts"
-import { type Image, Images } from "../core/Images.ts"
-import { Leases } from "../core/Leases.ts"
+import type { Image } from "../core/Images.ts"
 import type { Layer } from "../layer/Layer.ts"
 import * as ChainId from "../oci/ChainId.ts"
 import type * as Descriptor from "../oci/Descriptor.ts"
-import type * as Digest from "../oci/Digest.ts"
 import * as ImageConfig from "../oci/ImageConfig.ts"
 import * as Index from "../oci/Index.ts"
 import * as Manifest from "../oci/Manifest.ts"
 import * as MediaType from "../oci/MediaType.ts"
 import * as Platform from "../oci/Platform.ts"
 import { ParentIncomplete, ParentMismatch, ParentNotFound } from "./CommitError.ts"
+import { hold, holdBlobs } from "./HoldBlobs.ts"
 import type { Request } from "./Options.ts"
 import type { Source } from "./Resolve.ts"
 import { step } from "./Run.ts"
@@ -58,59 +57,51 @@ const scratch = (platform: Option.Option<Platform.Platform>): Parent => {
   }
 }
 
-/** Puts a blob under the lease, so that it stays from now on. Whether it is there, reading it tells. */
-const hold = Effect.fnUntraced(function* (digest: Digest.Digest) {
-  const leases = yield* Leases
-  yield* leases.addResource({ type: "content", id: digest })
-})
-
+/** A manifest that the container may stand on. */
 interface Candidate {
-  readonly manifest: Manifest.Manifest
-  readonly config: ImageConfig.ImageConfig
-  readonly chainId: Option.Option<ChainId.ChainId>
   readonly descriptor: Descriptor.Descriptor
+  readonly manifest: Manifest.Manifest
 }
 
-const readCandidate = Effect.fnUntraced(function* (descriptor: Descriptor.Descriptor) {
-  const manifest = yield* Effect.fromResult(
-    Manifest.decode(yield* ContentStore.readBytes(descriptor), descriptor.mediaType)
-  )
-  const config = yield* Effect.fromResult(
-    ImageConfig.decode(yield* ContentStore.readBytes(manifest.value.config), manifest.value.config.mediaType)
-  )
-  const chainId = ChainId.fromDiffIds(ImageConfig.diffIds(config.value))
-  return { manifest: manifest.value, config: config.value, chainId, descriptor } satisfies Candidate
+const readManifest = Effect.fnUntraced(function* (descriptor: Descriptor.Descriptor) {
+  const bytes = yield* ContentStore.readBytes(descriptor)
+  const { value } = yield* Effect.fromResult(Manifest.decode(bytes, descriptor.mediaType))
+  return { descriptor, manifest: value } satisfies Candidate
 })
+
+const readConfig = Effect.fnUntraced(function* ({ manifest: { config } }: Candidate) {
+  const bytes = yield* ContentStore.readBytes(config)
+  return (yield* Effect.fromResult(ImageConfig.decode(bytes, config.mediaType))).value
+})
+
+const chainIdOf = (config: ImageConfig.ImageConfig) => ChainId.fromDiffIds(ImageConfig.diffIds(config))
+
+const standsOn = (source: Source, config: ImageConfig.ImageConfig): boolean =>
+  source.snapshot.parent === Option.getOrElse(chainIdOf(config), () => "")
 
 /** The manifests of an index, the likeliest first: this host's platform, then the others in their order. */
 const candidates = (index: Index.Index, wanted: Option.Option<Platform.Platform>) => {
-  const platformOf = (descriptor: Descriptor.Descriptor) => descriptor.platform
   const manifests = (index.manifests ?? []).filter(
-    (descriptor) => MediaType.isManifest(descriptor.mediaType) && descriptor.platform?.os !== "unknown"
+    ({ mediaType, platform }) => MediaType.isManifest(mediaType) && platform?.os !== "unknown"
   )
-  const best = Platform.select(Option.getOrElse(wanted, Platform.host), manifests, platformOf)
+  const best = Platform.select(Option.getOrElse(wanted, Platform.host), manifests, ({ platform }) => platform)
   const first = Option.toArray(best)
   return Option.isSome(wanted) ? first : [...first, ...manifests.filter((manifest) => !first.includes(manifest))]
 }
 
-/** The manifest that the container stands on: of an index, the one whose layers the container's snapshot has below. */
-const findManifest = Effect.fnUntraced(function* (image: Image, source: Source, request: Request) {
-  if (!MediaType.isIndex(image.target.mediaType)) {
-    if (MediaType.isManifest(image.target.mediaType)) return yield* readCandidate(image.target)
-    const message = `the image ${image.name} is a ${image.target.mediaType}, which is no image manifest`
-    return yield* new ParentNotFound({ message })
-  }
-  const index = yield* Effect.fromResult(
-    Index.decode(yield* ContentStore.readBytes(image.target), image.target.mediaType)
-  )
+/** Of an index, the manifest that was asked for, else the one whose layers the container's snapshot has below. */
+const choose = Effect.fnUntraced(function* (image: Image, source: Source, request: Request) {
+  const bytes = yield* ContentStore.readBytes(image.target)
+  const index = yield* Effect.fromResult(Index.decode(bytes, image.target.mediaType))
   for (const descriptor of candidates(index.value, request.platform)) {
-    const candidate = yield* readCandidate(descriptor).pipe(
+    const found = yield* readManifest(descriptor).pipe(
+      Effect.flatMap((candidate) => Effect.map(readConfig(candidate), (config) => ({ candidate, config }))),
       Effect.asSome,
       // Usually only one platform of an index has been pulled.
       Effect.catchReason("ContainerdError", "NotFound", () => Effect.succeedNone)
     )
-    if (Option.isNone(candidate)) continue
-    if (Option.isSome(request.platform) || standsOn(source, candidate.value)) return candidate.value
+    if (Option.isNone(found)) continue
+    if (Option.isSome(request.platform) || standsOn(source, found.value.config)) return found.value
   }
   const wanted = Option.match(request.platform, {
     onNone: () => "whose layers are those of the container",
@@ -119,88 +110,53 @@ const findManifest = Effect.fnUntraced(function* (image: Image, source: Source, 
   return yield* new ParentNotFound({ message: `the image ${image.name} has no manifest here ${wanted}` })
 })
 
-const standsOn = (source: Source, { chainId }: Pick<Candidate, "chainId">): boolean =>
-  source.snapshot.parent === Option.getOrElse(chainId, () => "")
-
-/**
- * Holds every blob of the image. Those that the labels of a held blob refer to are held with it, so for an image that
- * was pulled or built this is one lease entry, not one for each layer.
- */
-const holdAll = Effect.fnUntraced(function* (
-  image: Image,
-  manifest: Descriptor.Descriptor,
-  blobs: ReadonlyArray<Descriptor.Descriptor>
-) {
-  const store = yield* ContentStore.ContentStore
-  const { labels } = yield* store.info(manifest.digest)
-  const referred = new Set(
-    Object.entries(labels)
-      .filter(([key]) => key.startsWith("containerd.io/gc.ref.content"))
-      .map(([, digest]) => digest)
+/** Reads the image's manifest and config, holds all of its blobs, and gives those that are missing. */
+const readImage = Effect.fnUntraced(function* (image: Image, source: Source, request: Request) {
+  const { mediaType } = image.target
+  if (MediaType.isIndex(mediaType)) {
+    const [{ candidate, config }] = yield* Effect.all([choose(image, source, request), hold(image.target)], together)
+    yield* hold(candidate.descriptor)
+    return { candidate, config, missing: yield* holdBlobs(candidate.descriptor, blobsOf(candidate)) }
+  }
+  if (!MediaType.isManifest(mediaType)) {
+    return yield* new ParentNotFound({
+      message: `the image ${image.name} is a ${mediaType}, which is no image manifest`
+    })
+  }
+  const [candidate] = yield* Effect.all([readManifest(image.target), hold(image.target)], together)
+  const [config, missing] = yield* Effect.all(
+    [readConfig(candidate), holdBlobs(candidate.descriptor, blobsOf(candidate))],
+    together
   )
-  const own = manifest.digest === image.target.digest ? [] : [manifest]
-  const unheld = [...own, ...blobs.filter(({ digest }) => !referred.has(digest))]
-  yield* Effect.forEach(unheld, ({ digest }) => hold(digest), { concurrency: "unbounded", discard: true })
+  return { candidate, config, missing }
 })
 
-const missingBlobs = Effect.fnUntraced(function* (blobs: ReadonlyArray<Descriptor.Descriptor>) {
-  const store = yield* ContentStore.ContentStore
-  const found = yield* Effect.forEach(
-    blobs,
-    ({ digest }) =>
-      Effect.as(store.info(digest), true).pipe(
-        Effect.catchReason("ContainerdError", "NotFound", () => Effect.succeed(false))
-      ),
-    { concurrency: "unbounded" }
-  )
-  return blobs.filter((_, i) => found[i] === false).map(({ digest }) => digest)
-})
+const together = { concurrency: "unbounded" } as const
 
-const findImage = Effect.fnUntraced(function* (name: string) {
-  const images = yield* Images
-  return yield* images.get(name).pipe(
-    Effect.catchReason(
-      "ContainerdError",
-      "NotFound",
-      () =>
-        new ParentNotFound({
-          message: `the container's image ${name} is not here any more: pull it again, or name another record of it as the parent`
-        })
-    )
-  )
-})
+const blobsOf = ({ manifest }: Candidate) => [manifest.config, ...(manifest.layers ?? [])]
 
-/** Fails when the image is not there, is not whole, or is not the one that the container stands on. */
+/** Fails when the image is not whole, or is not the one that the container stands on. */
 export const readParent = Effect.fnUntraced(function* (source: Source, request: Request) {
-  const name = request.parent ?? source.image
-  if (name === "") {
+  if (Option.isNone(source.image)) {
     if (source.snapshot.parent === "") return scratch(request.platform)
     const message = `the record of the container names no image, yet it stands on ${source.snapshot.parent}: name its parent image`
     return yield* new ParentNotFound({ message })
   }
-  const image = yield* findImage(name)
-  // Read and held at once: whether everything is there is looked at after that.
-  const [found] = yield* Effect.all([findManifest(image, source, request), hold(image.target.digest)], {
-    concurrency: "unbounded"
-  })
-  if (!standsOn(source, found)) {
-    const message = `the image ${name} is not the one that the container was made from (the name was given to another image since): name the right one as the parent`
+  const image = source.image.value
+  const { candidate, config, missing } = yield* readImage(image, source, request)
+  if (!standsOn(source, config)) {
+    const message = `the image ${image.name} is not the one that the container was made from (the name was given to another image since): name the right one as the parent`
     return yield* new ParentMismatch({ message })
   }
-  const layers = found.manifest.layers ?? []
-  const blobs = [found.manifest.config, ...layers]
-  const [, missing] = yield* Effect.all([holdAll(image, found.descriptor, blobs), missingBlobs(blobs)], {
-    concurrency: "unbounded"
-  })
   if (missing.length > 0 && request.allowMissingParents !== true) {
-    const message = `${missing.length} of ${blobs.length} blobs of ${name} are not in the content store (${missing.join(", ")}): pull the image again with all of its content, or allow missing parents`
+    const message = `${missing.length} of ${blobsOf(candidate).length} blobs of ${image.name} are not in the content store (${missing.join(", ")}): pull the image again with all of its content, or allow missing parents`
     return yield* new ParentIncomplete({ missing, message })
   }
   return {
-    image: Option.some(image),
-    format: Option.getOrElse(MediaType.format(found.descriptor.mediaType), () => "oci" as const),
-    layers,
-    config: found.config,
-    chainId: found.chainId
+    image: source.image,
+    format: Option.getOrElse(MediaType.format(candidate.descriptor.mediaType), () => "oci" as const),
+    layers: candidate.manifest.layers ?? [],
+    config,
+    chainId: chainIdOf(config)
   } satisfies Parent
 }, step("readParent"))

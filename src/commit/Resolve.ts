@@ -4,21 +4,23 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { Containers } from "../core/Containers.ts"
+import { type Image, Images } from "../core/Images.ts"
 import { Namespaces } from "../core/Namespaces.ts"
 import { type Info, type Snapshotter, Snapshotters } from "../core/Snapshotter.ts"
 import { type Status, Tasks } from "../core/Tasks.ts"
 import * as RuntimeSpec from "../oci/RuntimeSpec.ts"
-import { ContainerNotFound, SnapshotNotFound } from "./CommitError.ts"
+import { ContainerNotFound, ParentNotFound, SnapshotNotFound } from "./CommitError.ts"
 import type { Request } from "./Options.ts"
 import { step } from "./Run.ts"
 
 /** A container that can be committed. */
 export interface Source {
   readonly id: string
-  /** The name of its image; `""` for none. */
-  readonly image: string
+  /** The record of the image that it was made from; none for a container without an image. */
+  readonly image: Option.Option<Image>
   readonly status: Status
   readonly snapshotter: Snapshotter
   /** The container's own snapshot; its `name` is the key. */
@@ -65,12 +67,24 @@ const findSnapshot = Effect.fnUntraced(function* (snapshotter: Snapshotter, key:
   )
 })
 
+const findImage = Effect.fnUntraced(function* (name: string) {
+  if (name === "") return Option.none<Image>()
+  const images = yield* Images
+  return yield* images.get(name).pipe(
+    Effect.asSome,
+    Effect.catchReason("ContainerdError", "NotFound", () => {
+      const message = `the container's image ${name} is not here any more: pull it again, or name another record of it as the parent`
+      return new ParentNotFound({ message })
+    })
+  )
+})
+
 const commandOf = (spec: Uint8Array): string => {
   const decoded = spec.length === 0 ? undefined : Result.getOrElse(RuntimeSpec.decode(spec), () => undefined)
   return decoded?.process?.args?.join(" ") ?? ""
 }
 
-/** Fails when the container or its snapshot is not there. Nothing is changed. */
+/** Fails when the container, its snapshot or its image is not there. Nothing is changed. */
 export const resolve = Effect.fnUntraced(function* (request: Request) {
   const tasks = yield* Tasks
   const snapshotters = yield* Snapshotters
@@ -78,13 +92,17 @@ export const resolve = Effect.fnUntraced(function* (request: Request) {
   const recorded = container.snapshotter === "" ? undefined : container.snapshotter
   const snapshotter = snapshotters.get(request.snapshotter ?? recorded ?? (yield* snapshotters.defaultName))
   const key = container.snapshotKey === "" ? container.id : container.snapshotKey
-  const { snapshot, status } = yield* Effect.all(
-    { snapshot: findSnapshot(snapshotter, key), status: tasks.status(container.id) },
+  const { image, snapshot, status } = yield* Effect.all(
+    {
+      snapshot: findSnapshot(snapshotter, key),
+      status: tasks.status(container.id),
+      image: findImage(request.parent ?? container.image)
+    },
     { concurrency: "unbounded" }
   )
   return {
     id: container.id,
-    image: container.image,
+    image,
     status,
     snapshotter,
     snapshot,

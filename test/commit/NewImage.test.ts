@@ -28,7 +28,7 @@ const snapshotter = Snapshotter.make("overlayfs", {
 
 const source: Source = {
   id: "c",
-  image: "docker.io/library/base:1",
+  image: Option.none(),
   status: "running",
   snapshotter,
   snapshot: { name: "c", parent: "", kind: "active", labels: {} },

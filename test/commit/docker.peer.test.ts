@@ -11,7 +11,7 @@ import * as Host from "../support/Host.ts"
 const dockerCommit = (socketPath: string, container: string) =>
   Effect.callback<number, Error>((resume) => {
     const started = performance.now()
-    const call = request({ socketPath, method: "POST", path: `/commit?container=${container}` }, (response) => {
+    const call = request({ socketPath, method: "POST", path: `/commit?container=${container}&repo=beside` }, (response) => {
       response
         .resume()
         .on("end", () =>
@@ -40,7 +40,7 @@ describeDaemons("beside docker commit on one containerd 2.x", () => {
           const container = yield* Container.run(containerd, { image: base.ref })
           const ours: Array<number> = []
           const theirs: Array<number> = []
-          for (let round = 0; round < 16; round++) {
+          for (let round = 0; round < 24; round++) {
             const change = `echo ${round} > /data/change.txt`
             yield* container.exec(change)
             yield* dockerd.docker(["exec", id, "sh", "-c", change])
