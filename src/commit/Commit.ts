@@ -28,8 +28,8 @@ import { Run, step, type Timings } from "./Run.ts"
 import { unpack } from "./Unpack.ts"
 import { writeContent } from "./WriteContent.ts"
 
-export { type Recovered, recover } from "./CommitLease.ts"
 export type { CommitOptions } from "./Options.ts"
+export { type Recovered, recover } from "./Recover.ts"
 export { type Event, Progress, type Timings } from "./Run.ts"
 
 /** The image that a commit made. */

@@ -6,10 +6,9 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Result from "effect/Result"
-import type { IdMap } from "../layer/IdMap.ts"
+import * as IdMap from "../layer/IdMap.ts"
 import type * as ImageConfig from "../oci/ImageConfig.ts"
 import type { Compression } from "../oci/MediaType.ts"
-import type { OciError } from "../oci/OciError.ts"
 import * as Platform from "../oci/Platform.ts"
 import * as Reference from "../oci/Reference.ts"
 import * as Timestamp from "../oci/Timestamp.ts"
@@ -40,7 +39,7 @@ export interface CommitOptions {
   /** The image that the container was made from. By default the one that the container's record names. */
   readonly parent?: string | undefined
   /** The container's user namespace: layers carry the ids of the container, not of the host. None by default. */
-  readonly idMap?: IdMap | undefined
+  readonly idMap?: IdMap.IdMap | undefined
   /** What made the layer, for the history. By default the container's command. */
   readonly createdBy?: string | undefined
   /** Replaces the `config` of the parent's image config as a whole. */
@@ -62,47 +61,46 @@ export interface Request extends Omit<CommitOptions, "name" | "created" | "platf
   readonly compression: Compression
 }
 
+/** What a parser makes of an option's text; its failure is a failure of the option. */
 const parsed = <A>(
   option: string,
-  text: string | undefined,
-  parse: (text: string) => Result.Result<A, OciError>
-): Effect.Effect<Option.Option<A>, InvalidOption> =>
-  text === undefined
-    ? Effect.succeedNone
-    : Effect.fromResult(parse(text)).pipe(
-        Effect.asSome,
-        Effect.mapError(({ message }) => new InvalidOption({ option, message }))
-      )
+  parse: (text: string) => Result.Result<A, { readonly message: string }>
+): ((text: string) => Effect.Effect<A, InvalidOption>) => {
+  const fail = ({ message }: { readonly message: string }) => new InvalidOption({ option, message })
+  return (text) => Effect.mapError(Effect.fromResult(parse(text)), fail)
+}
 
-const imageName = (text: string) =>
-  Effect.gen(function* () {
-    const reference = yield* parsed("name", text, Reference.parse)
-    return yield* Effect.transposeOption(
-      Option.map(reference, (reference) =>
-        Option.isSome(reference.digest)
-          ? Effect.fail(
-              new InvalidOption({
-                option: "name",
-                message: `an image cannot be given the digest in "${text}": leave it out, the digest follows from the content`
-              })
-            )
-          : Effect.succeed(Reference.format(Reference.withDefaultTag(reference)))
-      )
-    )
-  })
+const optional = <A, B>(value: A | undefined, check: (value: A) => Effect.Effect<B, InvalidOption>) =>
+  Effect.transposeOption(Option.map(Option.fromUndefinedOr(value), check))
 
-/** Fails with `InvalidOption` for a name, time or platform that is not well formed. */
-export const check = Effect.fnUntraced(function* (options: CommitOptions) {
-  if (options.container === "") {
-    return yield* new InvalidOption({ option: "container", message: "the container's id is empty" })
+const imageName = Effect.fnUntraced(function* (text: string) {
+  const reference = yield* parsed("name", Reference.parse)(text)
+  if (Option.isSome(reference.digest)) {
+    const message = `an image cannot be given the digest in "${text}": leave it out, the digest follows from the content`
+    return yield* new InvalidOption({ option: "name", message })
   }
-  const { created, name, platform, ...rest } = options
-  return {
-    ...rest,
-    name: name === undefined ? Option.none() : yield* imageName(name),
-    created: yield* parsed("created", created, Timestamp.parse),
-    platform: yield* parsed("platform", platform, Platform.parse),
+  return Reference.format(Reference.withDefaultTag(reference))
+})
+
+const notEmpty = (option: "container" | "snapshotter" | "parent") => (value: string) =>
+  value === "" ? new InvalidOption({ option, message: `the option ${option} is empty` }) : Effect.void
+
+const checkIds = (ids: IdMap.IdMap) =>
+  Effect.mapError(Effect.fromResult(IdMap.check(ids)), ({ message }) => new InvalidOption({ option: "idMap", message }))
+
+/** Fails with `InvalidOption` for the first option that is not well formed. */
+export const check = Effect.fnUntraced(function* (options: CommitOptions) {
+  yield* notEmpty("container")(options.container)
+  yield* optional(options.snapshotter, notEmpty("snapshotter"))
+  yield* optional(options.parent, notEmpty("parent"))
+  yield* optional(options.idMap, checkIds)
+  const request: Request = {
+    ...options,
+    name: yield* optional(options.name, imageName),
+    created: yield* optional(options.created, parsed("created", Timestamp.parse)),
+    platform: yield* optional(options.platform, parsed("platform", Platform.parse)),
     pause: options.pause ?? true,
     compression: options.compression ?? "gzip"
-  } satisfies Request
+  }
+  return request
 })

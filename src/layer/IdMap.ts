@@ -38,5 +38,25 @@ export const parse = (text: string): Result.Result<IdMapping, LayerError> => {
   return Result.succeed({ containerId, hostId, size })
 }
 
+const isRange = (start: number, size: number) =>
+  Number.isInteger(start) && Number.isInteger(size) && start >= 0 && size > 0 && start + size - 1 <= maxId
+
+const overlap = (mappings: ReadonlyArray<IdMapping>, side: "containerId" | "hostId") =>
+  mappings.some((a, i) => mappings.some((b, j) => i < j && a[side] < b[side] + b.size && b[side] < a[side] + a.size))
+
+/** Refuses a map that is empty, that leaves 32 bits, or that gives an id twice: it could not be turned round. */
+export const check = (ids: IdMap): Result.Result<IdMap, LayerError> => {
+  for (const [what, mappings] of [
+    ["uids", ids.uids],
+    ["gids", ids.gids]
+  ] as const) {
+    if (mappings.length === 0) return fail(what, "it maps nothing")
+    const bad = mappings.find((m) => !isRange(m.containerId, m.size) || !isRange(m.hostId, m.size))
+    if (bad !== undefined) return fail(`${bad.containerId}:${bad.hostId}:${bad.size}`, "ids have 32 bits")
+    if (overlap(mappings, "containerId") || overlap(mappings, "hostId")) return fail(what, "its ranges overlap")
+  }
+  return Result.succeed(ids)
+}
+
 const fail = (text: string, why: string) =>
   Result.fail(new LayerError({ kind: "id-map", message: `invalid id map "${text}": ${why}` }))

@@ -55,10 +55,21 @@ describe("check", () => {
     })
   )
 
-  it.effect("refuses an empty container", () =>
+  it.effect.each([
+    ["container", { container: "" }],
+    ["snapshotter", { container: "c", snapshotter: "" }],
+    ["parent", { container: "c", parent: "" }]
+  ] as const)("refuses an empty %s", ([option, options]) =>
     Effect.gen(function* () {
-      const { message, option } = yield* Effect.flip(Options.check({ container: "" }))
-      assert.deepStrictEqual([option, message], ["container", "the container's id is empty"])
+      const error = yield* Effect.flip(Options.check(options))
+      assert.deepStrictEqual([error.option, error.message], [option, `the option ${option} is empty`])
+    })
+  )
+
+  it.effect("refuses an id map that maps nothing", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(Options.check({ container: "c", idMap: { uids: [], gids: [] } }))
+      assert.deepStrictEqual([error.option, error.message], ["idMap", 'invalid id map "uids": it maps nothing'])
     })
   )
 

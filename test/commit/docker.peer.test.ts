@@ -11,17 +11,20 @@ import * as Host from "../support/Host.ts"
 const dockerCommit = (socketPath: string, container: string) =>
   Effect.callback<number, Error>((resume) => {
     const started = performance.now()
-    const call = request({ socketPath, method: "POST", path: `/commit?container=${container}&repo=beside` }, (response) => {
-      response
-        .resume()
-        .on("end", () =>
-          resume(
-            response.statusCode === 201
-              ? Effect.succeed(performance.now() - started)
-              : Effect.fail(new Error(`docker commit: status ${response.statusCode}`))
+    const call = request(
+      { socketPath, method: "POST", path: `/commit?container=${container}&repo=beside` },
+      (response) => {
+        response
+          .resume()
+          .on("end", () =>
+            resume(
+              response.statusCode === 201
+                ? Effect.succeed(performance.now() - started)
+                : Effect.fail(new Error(`docker commit: status ${response.statusCode}`))
+            )
           )
-        )
-    })
+      }
+    )
     call.on("error", (error) => resume(Effect.fail(error))).end()
   })
 

@@ -70,3 +70,32 @@ describe("toContainer", () => {
     assert.isTrue(Option.isNone(IdMap.toContainer([], 0)))
   })
 })
+
+describe("check", () => {
+  const map = (...uids: ReadonlyArray<IdMap.IdMapping>): IdMap.IdMap => ({
+    uids,
+    gids: [{ containerId: 0, hostId: 0, size: 1 }]
+  })
+  const problem = (ids: IdMap.IdMap) => Result.getOrThrow(Result.flip(IdMap.check(ids))).message
+
+  it("takes maps whose ranges do not touch each other", () => {
+    const good = map({ containerId: 0, hostId: 100_000, size: 1000 }, { containerId: 1000, hostId: 0, size: 5 })
+    assert.deepStrictEqual(IdMap.check(good), Result.succeed(good))
+  })
+
+  it("refuses what cannot be turned round, or is no range of 32 bits", () => {
+    const first = { containerId: 0, hostId: 100_000, size: 1000 }
+    assert.match(problem(map()), /maps nothing/)
+    assert.match(problem(map(first, { containerId: 999, hostId: 0, size: 1 })), /overlap/)
+    assert.match(problem(map(first, { containerId: 5000, hostId: 100_999, size: 1 })), /overlap/)
+    for (const bad of [
+      { size: 0 },
+      { size: -1 },
+      { size: 1.5 },
+      { hostId: -1 },
+      { containerId: 0xffff_ffff, size: 2 }
+    ]) {
+      assert.match(problem(map({ ...first, ...bad })), /32 bits/)
+    }
+  })
+})
