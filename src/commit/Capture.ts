@@ -9,8 +9,8 @@
  */
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
-import type { Layer } from "../layer/Layer.ts"
 import type * as ChainId from "../oci/ChainId.ts"
+import type { Layer } from "../oci/Layer.ts"
 import type { CommitError } from "./CommitError.ts"
 
 export interface Captured<R> {

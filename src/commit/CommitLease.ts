@@ -7,6 +7,7 @@
 import * as Effect from "effect/Effect"
 import { quietly } from "../core/Finalizer.ts"
 import * as Leases from "../core/Leases.ts"
+import { uniqueName } from "../core/UniqueName.ts"
 import { ContainerBusy } from "./CommitError.ts"
 import type { Request } from "./Options.ts"
 import * as Owner from "./Owner.ts"
@@ -14,7 +15,6 @@ import * as Pause from "./Pause.ts"
 import { findLease, label, leaseId, takeOver } from "./Recover.ts"
 import { resolve, type Source } from "./Resolve.ts"
 import { step } from "./Run.ts"
-import { uniqueName } from "./UniqueName.ts"
 
 const busy = (container: string) =>
   new ContainerBusy({

@@ -7,9 +7,9 @@
  * @since 0.1.0
  */
 import * as Option from "effect/Option"
-import type { Layer } from "../layer/Layer.ts"
 import type { Document } from "../oci/Document.ts"
 import * as ImageConfig from "../oci/ImageConfig.ts"
+import type { Layer } from "../oci/Layer.ts"
 import * as Manifest from "../oci/Manifest.ts"
 import * as MediaType from "../oci/MediaType.ts"
 import type { Timestamp } from "../oci/Timestamp.ts"

@@ -7,7 +7,6 @@
  * @since 0.1.0
  */
 
-import { randomUUID } from "node:crypto"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -16,6 +15,7 @@ import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import type { ContainerdError } from "../core/ContainerdError.ts"
 import type { WriteOptions } from "../core/ContentStore.ts"
+import { uniqueName } from "../core/UniqueName.ts"
 import * as Digest from "../oci/Digest.ts"
 import type { Connection } from "./Connection.ts"
 import { digest, present } from "./Convert.ts"
@@ -177,4 +177,4 @@ export const writeWhole = Effect.fnUntraced(function* (
 }, Effect.scoped)
 
 /** A name that was never used: no ingest of it needs to be resumed or waited for. */
-export const newRef = () => `effect-containerd-${randomUUID()}`
+export const newRef = () => uniqueName("effect-containerd")

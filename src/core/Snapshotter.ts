@@ -54,6 +54,8 @@ export interface Active extends View {
     name: string,
     options?: { readonly labels?: Readonly<Record<string, string>> | undefined }
   ) => Effect.Effect<void, ContainerdError, Lease>
+  /** Leaves the snapshot to somebody else, who refers to it now: it stays when the scope closes. */
+  readonly handOver: Effect.Effect<void>
 }
 
 /** What a backend implements; {@link make} turns it into a {@link Snapshotter} that cannot leak. */
@@ -121,9 +123,9 @@ export const make = (name: string, primitives: Primitives): Snapshotter => {
         ({ key }) => quietly(`view ${key}`)(remove(key))
       ),
     prepare: Effect.fnUntraced(function* (options: PrepareOptions) {
-      const committed = yield* Ref.make(false)
+      const settled = yield* Ref.make(false)
       const mounts = yield* Effect.acquireRelease(prepare(options), () =>
-        Effect.flatMap(Ref.get(committed), (done) =>
+        Effect.flatMap(Ref.get(settled), (done) =>
           done ? Effect.void : quietly(`snapshot ${options.key}`)(remove(options.key))
         )
       )
@@ -132,8 +134,9 @@ export const make = (name: string, primitives: Primitives): Snapshotter => {
         mounts,
         commit: (name, commitOptions) =>
           Effect.uninterruptible(
-            Effect.tap(commit(name, options.key, commitOptions?.labels ?? {}), () => Ref.set(committed, true))
-          )
+            Effect.tap(commit(name, options.key, commitOptions?.labels ?? {}), () => Ref.set(settled, true))
+          ),
+        handOver: Ref.set(settled, true)
       } satisfies Active
     })
   }

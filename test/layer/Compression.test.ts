@@ -2,8 +2,8 @@ import * as Zlib from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import { compress } from "../../src/layer/Compression.ts"
-import * as Layer from "../../src/layer/Layer.ts"
 import * as Digest from "../../src/oci/Digest.ts"
+import * as Layer from "../../src/oci/Layer.ts"
 import { bytes, file } from "./Tars.ts"
 
 const data = Buffer.concat([Buffer.alloc(300_000, "abc"), file({}, "x")])

@@ -5,12 +5,12 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { ContainerdError, DigestMismatch } from "../core/ContainerdError.ts"
-import { Differ } from "../core/Differ.ts"
-import { Leases, snapshotResource } from "../core/Leases.ts"
-import type { Active, Snapshotter } from "../core/Snapshotter.ts"
-import type { Layer } from "../layer/Layer.ts"
 import * as ChainId from "../oci/ChainId.ts"
+import type { Layer } from "../oci/Layer.ts"
+import { ContainerdError, DigestMismatch } from "./ContainerdError.ts"
+import { Differ } from "./Differ.ts"
+import { Leases, snapshotResource } from "./Leases.ts"
+import type { Active, Snapshotter } from "./Snapshotter.ts"
 import { uniqueName } from "./UniqueName.ts"
 
 /** A snapshot of that name is there already: hold it, then make sure that it still is. */

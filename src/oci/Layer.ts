@@ -3,8 +3,8 @@
  *
  * @since 0.1.0
  */
-import type * as Descriptor from "../oci/Descriptor.ts"
-import * as Digest from "../oci/Digest.ts"
+import type * as Descriptor from "./Descriptor.ts"
+import * as Digest from "./Digest.ts"
 
 export interface Layer {
   /** The blob as it is stored, compressed or not. */

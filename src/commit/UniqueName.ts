@@ -1,4 +1,0 @@
-import { randomUUID } from "node:crypto"
-
-/** Keys and refs are never used twice: what a crash left under the old name must not be mistaken for ours. */
-export const uniqueName = (prefix: string): string => `${prefix}-${randomUUID()}`
