@@ -9,7 +9,7 @@ import * as Descriptor from "../oci/Descriptor.ts"
 import type * as Digest from "../oci/Digest.ts"
 import { Connection } from "./Connection.ts"
 import { newRef, type Written, writeStream, writeWhole } from "./ContentIngest.ts"
-import { present, digest as toDigest } from "./Convert.ts"
+import { orGone, present, digest as toDigest } from "./Convert.ts"
 import type { Info__Output as WireInfo } from "./generated/containerd/services/content/v1/Info.ts"
 import { services } from "./Wire.ts"
 
@@ -36,11 +36,7 @@ const make = Effect.gen(function* () {
       })
     )
 
-  const abort = (ref: string) =>
-    unary(content.Abort, { ref }).pipe(
-      Effect.asVoid,
-      Effect.catchReason("ContainerdError", "NotFound", () => Effect.void)
-    )
+  const abort = (ref: string) => orGone(unary(content.Abort, { ref }))
 
   /**
    * A blob that was there before may be anybody's garbage. Referred to first and looked at second, it is either gone
@@ -86,11 +82,7 @@ const make = Effect.gen(function* () {
         Stream.flattenIterable,
         Stream.mapEffect((wire) => fromInfo("Content.List", wire))
       ),
-    delete: (digest) =>
-      unary(content.Delete, { digest }).pipe(
-        Effect.asVoid,
-        Effect.catchReason("ContainerdError", "NotFound", () => Effect.void)
-      ),
+    delete: (digest) => orGone(unary(content.Delete, { digest })),
     ingests: Effect.map(unary(content.ListStatuses, {}), ({ statuses }) =>
       statuses.map(({ offset, ref, total }) => ({ offset, ref, total }))
     )

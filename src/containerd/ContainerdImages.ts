@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { type Image, Images } from "../core/Images.ts"
 import { Connection } from "./Connection.ts"
-import { fromDescriptor, present, toDescriptor } from "./Convert.ts"
+import { fromDescriptor, orGone, present, toDescriptor } from "./Convert.ts"
 import type { Image__Output as WireImage } from "./generated/containerd/services/images/v1/Image.ts"
 import { services } from "./Wire.ts"
 
@@ -27,11 +27,7 @@ const make = Effect.gen(function* () {
     create: (image) => Effect.asVoid(unary(images.Create, { image: toImage(image) })),
     update: (image) =>
       Effect.asVoid(unary(images.Update, { image: toImage(image), updateMask: { paths: ["target", "labels"] } })),
-    delete: (name) =>
-      unary(images.Delete, { name }).pipe(
-        Effect.asVoid,
-        Effect.catchReason("ContainerdError", "NotFound", () => Effect.void)
-      )
+    delete: (name) => orGone(unary(images.Delete, { name }))
   })
 })
 

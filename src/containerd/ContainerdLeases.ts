@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Lease, Leases, type Resource } from "../core/Leases.ts"
 import { Connection } from "./Connection.ts"
+import { orGone } from "./Convert.ts"
 import { services } from "./Wire.ts"
 
 const make = Effect.gen(function* () {
@@ -10,11 +11,7 @@ const make = Effect.gen(function* () {
   const { leases } = services()
   return Leases.of({
     create: ({ id, labels }) => Effect.asVoid(unary(leases.Create, { id, labels })),
-    delete: (id, options) =>
-      unary(leases.Delete, { id, sync: options?.sync ?? false }).pipe(
-        Effect.asVoid,
-        Effect.catchReason("ContainerdError", "NotFound", () => Effect.void)
-      ),
+    delete: (id, options) => orGone(unary(leases.Delete, { id, sync: options?.sync ?? false })),
     list: (filters = []) =>
       Effect.map(unary(leases.List, { filters: [...filters] }), (response) =>
         response.leases.map(({ id, labels }) => ({ id, labels }))

@@ -4,7 +4,7 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as Snapshotter from "../core/Snapshotter.ts"
 import { Connection } from "./Connection.ts"
-import { fromMount, present } from "./Convert.ts"
+import { fromMount, orGone, present } from "./Convert.ts"
 import type { Info__Output as WireInfo } from "./generated/containerd/services/snapshots/v1/Info.ts"
 import { services } from "./Wire.ts"
 
@@ -50,11 +50,7 @@ const make = Effect.fnUntraced(function* (defaultName: string | undefined) {
     view: ({ key, labels = {}, parent }) =>
       Effect.map(unary(snapshots.View, { snapshotter, key, parent, labels }), ({ mounts }) => mounts.map(fromMount)),
     commit: (name, key, labels) => Effect.asVoid(unary(snapshots.Commit, { snapshotter, name, key, labels })),
-    remove: (key) =>
-      unary(snapshots.Remove, { snapshotter, key }).pipe(
-        Effect.asVoid,
-        Effect.catchReason("ContainerdError", "NotFound", () => Effect.void)
-      )
+    remove: (key) => orGone(unary(snapshots.Remove, { snapshotter, key }))
   })
 
   return Snapshotter.Snapshotters.of({

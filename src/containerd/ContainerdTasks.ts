@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Tasks from "../core/Tasks.ts"
 import { Connection } from "./Connection.ts"
+import { orGone } from "./Convert.ts"
 import { services } from "./Wire.ts"
 
 const statuses: Readonly<Record<string, Tasks.Status>> = {
@@ -23,11 +24,7 @@ const make = Effect.gen(function* () {
         Effect.catchReason("ContainerdError", "NotFound", () => Effect.succeed<Tasks.Status>("none"))
       ),
     pause: (containerId) => Effect.asVoid(unary(tasks.Pause, { containerId })),
-    resume: (containerId) =>
-      unary(tasks.Resume, { containerId }).pipe(
-        Effect.asVoid,
-        Effect.catchReason("ContainerdError", "NotFound", () => Effect.void)
-      )
+    resume: (containerId) => orGone(unary(tasks.Resume, { containerId }))
   })
 })
 

@@ -43,3 +43,10 @@ export const toDescriptor = (descriptor: Descriptor.Descriptor) => ({
 
 export const fromMount = ({ options, source, target, type }: WireMount): Mount => ({ type, source, target, options })
 export const toMount = (mount: Mount) => ({ ...mount, options: [...mount.options] })
+
+/** For removals: what is gone already is success. */
+export const orGone = <A>(self: Effect.Effect<A, ContainerdError>): Effect.Effect<void, ContainerdError> =>
+  self.pipe(
+    Effect.asVoid,
+    Effect.catchReason("ContainerdError", "NotFound", () => Effect.void)
+  )
