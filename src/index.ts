@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+export * as Archive from "./archive/Archive.ts"
 export * as Commit from "./commit/Commit.ts"
 export * as CommitError from "./commit/CommitError.ts"
 export * as Containerd from "./containerd/Containerd.ts"
