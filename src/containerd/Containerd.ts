@@ -50,7 +50,10 @@ export type Services =
   | Snapshotters
   | Tasks
 
-/** The services over a connection of one's own making. */
+/**
+ * The services over a connection of one's own making. Fresh, because a program may talk to two daemons, and a layer is
+ * otherwise built once for a program, whatever it stands on.
+ */
 export const layerOver = (
   connection: Layer.Layer<Connection.Connection>,
   options: Pick<ContainerdOptions, "snapshotter"> = {}
@@ -64,7 +67,7 @@ export const layerOver = (
     ContainerdNamespaces.layer,
     ContainerdSnapshotters.layer(options.snapshotter),
     ContainerdTasks.layer
-  ).pipe(Layer.provideMerge(ContainerdLeases.layer), Layer.provide(connection))
+  ).pipe(Layer.provideMerge(ContainerdLeases.layer), Layer.fresh, Layer.provide(connection))
 
 /**
  * Connects with the first call and closes with the layer. The layer itself cannot fail: a socket that is missing fails
