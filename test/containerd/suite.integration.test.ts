@@ -1,0 +1,56 @@
+/** Every containerd, with every snapshotter, keeps what `core` promises. */
+import { mkdtempSync, rmdirSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Effect, Layer, type Scope } from "effect"
+import { Containerd as Client, type Mount } from "effect-containerd"
+import { contentStoreSuite } from "../suite/ContentStoreSuite.ts"
+import { imagesSuite } from "../suite/ImagesSuite.ts"
+import { leasesSuite } from "../suite/LeasesSuite.ts"
+import { snapshotterSuite } from "../suite/SnapshotterSuite.ts"
+import * as Containerd from "../support/Containerd.ts"
+import { describeDaemons } from "../support/Daemons.ts"
+import { snapshotters } from "../support/Host.ts"
+import { type DaemonError, run } from "../support/Process.ts"
+
+/** Without the base image of `Host.layer`, which no case needs. */
+const layer = (version: Containerd.Version): Layer.Layer<Client.Services, DaemonError> =>
+  Layer.unwrap(Effect.map(Containerd.start(version), ({ address }) => Client.layer({ address })))
+
+const commands = ({ options, source, type }: Mount.Mount, target: string): ReadonlyArray<ReadonlyArray<string>> => {
+  if (type === "overlay") return [["-t", "overlay", "overlay", "-o", options.join(","), target]]
+  const bind = ["--rbind", source, target]
+  return options.includes("ro") ? [bind, ["-o", "remount,bind,ro", target]] : [bind]
+}
+
+const mount = (mounts: ReadonlyArray<Mount.Mount>): Effect.Effect<string, DaemonError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const target = yield* Effect.acquireRelease(
+      Effect.sync(() => mkdtempSync(join(tmpdir(), "suite-"))),
+      (path) => Effect.sync(() => rmdirSync(path))
+    )
+    for (const one of mounts) {
+      const [first = [], ...rest] = commands(one, target)
+      yield* Effect.acquireRelease(run("mount", first), () => Effect.ignore(run("umount", [target])))
+      for (const args of rest) yield* run("mount", args)
+    }
+    return target
+  })
+
+for (const version of Containerd.versions) {
+  describeDaemons(`containerd ${version}`, () => {
+    const backend = "containerd" as const
+    contentStoreSuite(version, layer(version))
+    imagesSuite(version, layer(version), { backend })
+    leasesSuite(version, layer(version), { backend, snapshotter: "overlayfs" })
+    for (const snapshotter of snapshotters) {
+      snapshotterSuite(`${version}, ${snapshotter}`, layer(version), {
+        backend,
+        version,
+        snapshotter,
+        root: true,
+        mount
+      })
+    }
+  })
+}
