@@ -181,7 +181,8 @@ describe("Reference", () => {
     ),
     ({ domain, path, tag, digest }) =>
       domain +
-      path +
+      // With a dot the first component would be a host, and some of these cannot be one.
+      (domain === "" ? path.replaceAll(".", "-") : path) +
       Option.match(tag, { onNone: () => "", onSome: (tag) => `:${tag}` }) +
       Option.match(digest, { onNone: () => "", onSome: (digest) => `@${digest}` })
   )
