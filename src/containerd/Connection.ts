@@ -8,7 +8,6 @@
  */
 import * as NodeStream from "@effect/platform-node/NodeStream"
 import * as Grpc from "@grpc/grpc-js"
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -16,7 +15,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { ContainerdError } from "../core/ContainerdError.ts"
+import { ContainerdError, InvalidArgument } from "../core/ContainerdError.ts"
 import { Lease } from "../core/Leases.ts"
 import { CurrentNamespace } from "../core/Namespaces.ts"
 import { toContainerdError } from "./GrpcError.ts"
@@ -73,6 +72,9 @@ const targetOf = (address: string) => (address.startsWith("/") ? `unix:${address
 /** `/containerd.services.images.v1.Images/Create` is `Images.Create`. */
 const nameOf = (path: string) => path.slice(path.lastIndexOf(".") + 1).replace("/", ".")
 
+/** Other values make gRPC throw. */
+const isHeaderValue = (value: string) => /^[ -~]*$/.test(value)
+
 // Whoever looks for the caller finds it on the span of the step.
 const spanOptions = { kind: "client", captureStackTrace: false, attributes: { "rpc.system": "grpc" } } as const
 
@@ -107,12 +109,21 @@ const make = Effect.fnUntraced(function* (options: ConnectionOptions) {
     (client) => Effect.sync(() => client.close())
   )
   const namespace = Effect.map(CurrentNamespace, (current) => current ?? options.namespace)
-  const metadata = Effect.gen(function* () {
+  const metadata = Effect.fnUntraced(function* (path: string) {
     const headers = new Grpc.Metadata()
-    headers.set("containerd-namespace", yield* namespace)
     const lease = yield* Effect.serviceOption(Lease)
-    // An empty header would be a lease named "".
-    if (Option.isSome(lease)) headers.set("containerd-lease", lease.value.id)
+    const values = Object.entries({
+      "containerd-namespace": yield* namespace,
+      // An empty header would be a lease named "".
+      ...(Option.isSome(lease) ? { "containerd-lease": lease.value.id } : {})
+    })
+    for (const [name, value] of values) {
+      if (!isHeaderValue(value)) {
+        const message = `${JSON.stringify(value)} cannot be sent as ${name}: only printable ASCII can`
+        return yield* new ContainerdError({ method: nameOf(path), reason: new InvalidArgument({ message }) })
+      }
+      headers.set(name, value)
+    }
     return headers
   })
 
@@ -155,14 +166,15 @@ const make = Effect.fnUntraced(function* (options: ConnectionOptions) {
     namespace,
     unary: (method, request, limit = "metadata") =>
       Effect.gen(function* () {
-        const headers = yield* metadata
-        const now = yield* Clock.currentTimeMillis
-        return yield* callUnary(method, request, headers, limit === "data" ? {} : { deadline: now + timeoutMs })
+        const headers = yield* metadata(method.path)
+        // gRPC measures it with the system's clock, so the program's own, which a test may have stopped, is of no use.
+        const deadline = Date.now() + timeoutMs
+        return yield* callUnary(method, request, headers, limit === "data" ? {} : { deadline })
       }).pipe(Effect.withSpan(nameOf(method.path), spanOptions)),
     serverStream: (method, request) =>
       Stream.unwrap(
         Effect.gen(function* () {
-          const headers = yield* metadata
+          const headers = yield* metadata(method.path)
           const onError = toContainerdError(nameOf(method.path), address)
           const { path, requestSerialize, responseDeserialize } = method
           const call = yield* held(
@@ -174,7 +186,7 @@ const make = Effect.fnUntraced(function* (options: ConnectionOptions) {
       ).pipe(Stream.withSpan(nameOf(method.path), spanOptions)),
     duplex: (method) =>
       Effect.gen(function* () {
-        const headers = yield* metadata
+        const headers = yield* metadata(method.path)
         const { path, requestSerialize, responseDeserialize } = method
         return yield* held(
           () => client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, headers),

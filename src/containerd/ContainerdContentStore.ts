@@ -28,15 +28,20 @@ const make = Effect.gen(function* () {
   const info = (digest: Digest.Digest) =>
     Effect.flatMap(unary(content.Info, { digest }), (response) => fromInfo("Content.Info", response.info))
 
-  const setLabels = (digest: Digest.Digest, labels: Readonly<Record<string, string>>) =>
-    Effect.asVoid(
-      unary(content.Update, {
-        info: { digest, labels: { ...labels } },
-        updateMask: { paths: Object.keys(labels).map((key) => `labels.${key}`) }
-      })
-    )
+  const setLabels = (digest: Digest.Digest, labels: Readonly<Record<string, string>>) => {
+    const paths = Object.keys(labels).map((key) => `labels.${key}`)
+    // A mask without paths would replace all labels by none.
+    if (paths.length === 0) return Effect.asVoid(info(digest))
+    return Effect.asVoid(unary(content.Update, { info: { digest, labels: { ...labels } }, updateMask: { paths } }))
+  }
 
   const abort = (ref: string) => orGone(unary(content.Abort, { ref }))
+
+  /** An ingest that nobody knows by name, and so nobody can resume, goes when its write fails. */
+  const orAbort =
+    (ref: string) =>
+    <A, E, R>(self: Effect.Effect<A, E, R>) =>
+      Effect.onError(self, () => quietly(`ingest ${ref}`)(abort(ref)))
 
   /**
    * A blob that was there before may be anybody's garbage. Referred to first and looked at second, it is either gone
@@ -68,13 +73,12 @@ const make = Effect.gen(function* () {
       ),
     write: Effect.fnUntraced(function* <E, R>(data: Stream.Stream<Uint8Array, E, R>, options: WriteOptions) {
       const ref = options.ref ?? newRef()
-      const written = yield* writeStream(connection, data, ref, options).pipe(
-        Effect.onError(() => (options.ref === undefined ? quietly(`ingest ${ref}`)(abort(ref)) : Effect.void))
-      )
-      return yield* finish(written, options)
+      const write = writeStream(connection, data, ref, options)
+      return yield* finish(yield* options.ref === undefined ? orAbort(ref)(write) : write, options)
     }),
     writeBytes: Effect.fnUntraced(function* (bytes, options) {
-      return yield* finish(yield* writeWhole(connection, bytes, options.labels ?? {}), options)
+      const ref = newRef()
+      return yield* finish(yield* orAbort(ref)(writeWhole(connection, bytes, ref, options.labels ?? {})), options)
     }),
     list: (filters = []) =>
       serverStream(content.List, { filters: [...filters] }).pipe(

@@ -57,9 +57,10 @@ const make = Effect.fnUntraced(function* (defaultName: string | undefined) {
     defaultName:
       defaultName === undefined
         ? Effect.flatMap(namespace, (name) =>
-            Effect.map(
-              unary(namespaces.Get, { name }),
-              (response) => response.namespace?.labels[defaultLabel] ?? "overlayfs"
+            unary(namespaces.Get, { name }).pipe(
+              Effect.map((response) => response.namespace?.labels[defaultLabel] ?? "overlayfs"),
+              // A namespace begins to exist with the first thing in it.
+              Effect.catchReason("ContainerdError", "NotFound", () => Effect.succeed("overlayfs"))
             )
           )
         : Effect.succeed(defaultName),

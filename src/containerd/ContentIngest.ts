@@ -13,7 +13,7 @@ import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
-import type { ContainerdError } from "../core/ContainerdError.ts"
+import { ContainerdError, OutOfRange } from "../core/ContainerdError.ts"
 import type { WriteOptions } from "../core/ContentStore.ts"
 import { uniqueName } from "../core/UniqueName.ts"
 import * as Digest from "../oci/Digest.ts"
@@ -45,7 +45,11 @@ const open = Effect.fnUntraced(function* ({ address, duplex }: Wire) {
   return {
     send: (request: WriteContentRequest) => Effect.sync(() => void call.write(request)),
     receive: Queue.take(answers),
-    end: Effect.sync(() => call.end())
+    /** Nothing more will be sent. Waits for the server to end the call, which would count as cancelled otherwise. */
+    end: Effect.andThen(
+      Effect.sync(() => call.end()),
+      Effect.ignore(Effect.forever(Queue.take(answers)))
+    )
   }
 })
 type Session = Effect.Success<ReturnType<typeof open>>
@@ -97,16 +101,17 @@ const toMessages = <E, R>(self: Stream.Stream<Uint8Array, E, R>): Stream.Stream<
       (): Pending => ({ parts: [], size: 0 }),
       (pending, chunk) => {
         const size = pending.size + chunk.length
-        return size > messageSize
-          ? [{ parts: [chunk], size: chunk.length }, join(pending)]
-          : [{ parts: [...pending.parts, chunk], size }, []]
+        if (size > messageSize) return [{ parts: [chunk], size: chunk.length }, join(pending)]
+        // In place: a copy for each chunk would make many small ones very slow.
+        pending.parts.push(chunk)
+        return [{ parts: pending.parts, size }, []]
       },
       { onHalt: join }
     )
   )
 
 interface Pending {
-  readonly parts: ReadonlyArray<Uint8Array>
+  readonly parts: Array<Uint8Array>
   readonly size: number
 }
 
@@ -154,6 +159,10 @@ export const writeStream = Effect.fnUntraced(function* <E, R>(
   // The whole blob is there when a namespace that shares its content has it.
   const complete = offset === expected?.size
   const size = complete ? offset : yield* sendAll(session, data, offset)
+  if (size < offset) {
+    const message = `the data ends at ${size} bytes, and the ingest ${ref} holds ${offset} already`
+    return yield* new ContainerdError({ method, reason: new OutOfRange({ message }) })
+  }
   // Without this status nobody would know the digest of a blob that exists already, short of hashing it here as well.
   yield* session.send({ action: "STAT" })
   yield* session.send({ action: "COMMIT", offset: size, total: size, labels })
@@ -167,10 +176,11 @@ export const writeStream = Effect.fnUntraced(function* <E, R>(
 export const writeWhole = Effect.fnUntraced(function* (
   wire: Wire,
   bytes: Uint8Array,
+  ref: string,
   labels: Readonly<Record<string, string>>
 ) {
   const session = yield* open(wire)
-  yield* session.send({ action: "COMMIT", ref: newRef(), total: bytes.length, data: bytes, labels })
+  yield* session.send({ action: "COMMIT", ref, total: bytes.length, data: bytes, labels })
   const existed = yield* awaitCommit(session)
   yield* session.end
   return { digest: Digest.fromBytes(bytes), size: bytes.length, existed } satisfies Written

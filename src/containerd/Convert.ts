@@ -26,6 +26,9 @@ export const fromDescriptor = (
 ): Effect.Effect<Descriptor.Descriptor, ContainerdError> =>
   Effect.gen(function* () {
     const { annotations, digest: text, mediaType, size } = yield* present(method, wire)
+    if (!Number.isSafeInteger(size) || size < 0) {
+      return yield* broken(method, `the answer has a descriptor of ${size} bytes`)
+    }
     return Descriptor.make({
       mediaType,
       digest: yield* digest(method, text),

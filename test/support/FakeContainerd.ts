@@ -64,7 +64,7 @@ interface Ingest {
 
 interface Blob {
   readonly size: number
-  readonly labels: Record<string, string>
+  labels: Record<string, string>
 }
 
 type Method<Request, Answer> = MethodDefinition<never, Answer, Request, unknown>
@@ -223,9 +223,12 @@ const serveUnary =
   (call, callback) => {
     const path = call.getPath()
     record(fake, call, call.request)
-    call.on("cancelled", () => fake.cancelled.push(nameOf(path)))
+    // grpc-js says so at the end of every call.
+    let over = false
+    call.on("cancelled", () => over || fake.cancelled.push(nameOf(path)))
     const { after = 0, answers = [Buffer.alloc(0)], code, details } = respond(path, call.request)
     const answer = () => {
+      over = true
       const [first] = answers
       callback(code === undefined ? null : new Refusal(code, details ?? ""), first)
     }
@@ -237,13 +240,15 @@ const serveStream =
   (fake: FakeContainerd, respond: Respond): Grpc.handleServerStreamingCall<Buffer, Buffer> =>
   (call) => {
     record(fake, call, call.request)
-    call.on("cancelled", () => fake.cancelled.push(nameOf(call.getPath())))
+    let over = false
+    call.on("cancelled", () => over || fake.cancelled.push(nameOf(call.getPath())))
     const { after = 0, answers = [], code, details } = respond(call.getPath(), call.request)
     const iterator = answers[Symbol.iterator]()
     const pump = () => {
       while (!call.cancelled) {
         const next = iterator.next()
         if (next.done === true) {
+          over = true
           if (code === undefined) call.end()
           else call.emit("error", new Refusal(code, details ?? ""))
           return
@@ -300,8 +305,9 @@ const serveWrite =
       const index = count++
       tail = tail.then(() => (over ? undefined : handle(request, message, index)))
     })
+    // A call that was cancelled looks for a moment as if its requests had come to their end.
     call.on("end", () => {
-      tail = tail.then(() => finish())
+      tail = tail.then(() => wait(5)).then(() => finish())
     })
     call.on("cancelled", () => {
       if (over) return
@@ -326,22 +332,21 @@ class Writer {
   }
 
   step({ action, data, expected, labels, offset, ref, total }: WriteRequest): WriteContentResponse {
-    const { code } = { code: Grpc.status }
     const ingest = this.ingest ?? this.open(ref, total, expected)
     if (total > 0 && this.total > 0 && total !== this.total) {
-      throw new Refusal(code.FAILED_PRECONDITION, `total was ${this.total}, now ${total}: failed precondition`)
+      throw new Refusal(Grpc.status.FAILED_PRECONDITION, `total was ${this.total}, now ${total}: failed precondition`)
     }
     if (total > 0) this.total = total
     if (expected !== "" && this.expected === "" && this.fake.blobs.has(expected)) {
       // Unlike everywhere else, the lease does not get the blob.
       this.fake.ingests.delete(this.ref)
-      throw new Refusal(code.ALREADY_EXISTS, `blob with expected digest ${expected} exists`)
+      throw new Refusal(Grpc.status.ALREADY_EXISTS, `blob with expected digest ${expected} exists`)
     }
     if (expected !== "") this.expected = expected
     if (action !== "STAT") {
       if (offset > 0 && offset !== ingest.size) {
         throw new Refusal(
-          code.OUT_OF_RANGE,
+          Grpc.status.OUT_OF_RANGE,
           `write @${offset} must occur at current offset ${ingest.size}: out of range`
         )
       }
@@ -419,10 +424,10 @@ const keepContent = (fake: FakeContainerd) => {
   reply(content.Update, ({ info, updateMask }) => {
     const blob = blobs.get(info?.digest ?? "")
     if (blob === undefined) return notFound(`content ${info?.digest}`)
-    for (const path of updateMask?.paths ?? []) {
-      const key = path.slice("labels.".length)
-      blob.labels[key] = info?.labels[key] ?? ""
-    }
+    const paths = updateMask?.paths ?? []
+    // Without a mask all labels are replaced.
+    if (paths.length === 0) blob.labels = { ...info?.labels }
+    for (const key of paths.map((path) => path.slice("labels.".length))) blob.labels[key] = info?.labels[key] ?? ""
     return { answers: [{ info: { digest: info?.digest ?? "", ...blob } }] }
   })
   reply(content.Abort, ({ ref }) => (ingests.delete(ref) ? { answers: [{}] } : notFound(`ref ${ref}`)))
