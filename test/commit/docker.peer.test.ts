@@ -54,7 +54,7 @@ describeDaemons("beside docker commit on one containerd 2.x", () => {
           const ratio = median(ours.slice(1)) / median(theirs.slice(1))
           assert.isAtMost(ratio, 1)
         }),
-      120_000
+      { timeout: 120_000, retry: 2 }
     )
   })
 })
