@@ -72,8 +72,8 @@ const targetOf = (address: string) => (address.startsWith("/") ? `unix:${address
 /** `/containerd.services.images.v1.Images/Create` is `Images.Create`. */
 const nameOf = (path: string) => path.slice(path.lastIndexOf(".") + 1).replace("/", ".")
 
-/** Other values make gRPC throw. */
-const isHeaderValue = (value: string) => /^[ -~]*$/.test(value)
+/** Other characters make gRPC throw, and an empty header would be a lease named "". */
+const isHeaderValue = (value: string) => /^[ -~]+$/.test(value)
 
 // Whoever looks for the caller finds it on the span of the step.
 const spanOptions = { kind: "client", captureStackTrace: false, attributes: { "rpc.system": "grpc" } } as const
@@ -114,12 +114,11 @@ const make = Effect.fnUntraced(function* (options: ConnectionOptions) {
     const lease = yield* Effect.serviceOption(Lease)
     const values = Object.entries({
       "containerd-namespace": yield* namespace,
-      // An empty header would be a lease named "".
       ...(Option.isSome(lease) ? { "containerd-lease": lease.value.id } : {})
     })
     for (const [name, value] of values) {
       if (!isHeaderValue(value)) {
-        const message = `${JSON.stringify(value)} cannot be sent as ${name}: only printable ASCII can`
+        const message = `${JSON.stringify(value)} cannot be sent as ${name}: it takes printable ASCII, and not nothing`
         return yield* new ContainerdError({ method: nameOf(path), reason: new InvalidArgument({ message }) })
       }
       headers.set(name, value)
