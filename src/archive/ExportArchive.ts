@@ -1,6 +1,6 @@
 /**
  * Images out of any backend into a tar that is an OCI layout and, for Docker, what `docker save` writes: `docker load`,
- * `podman load`, `ctr images import` and skopeo (`oci-archive:` and `docker-archive:`) read it.
+ * `ctr images import` and skopeo (`oci-archive:` and `docker-archive:`) read it.
  *
  * @since 0.1.0
  */
@@ -145,11 +145,6 @@ const writeTar = Effect.fnUntraced(function* (path: string, files: ReadonlyArray
   yield* Effect.tryPromise({ try: () => rename(partial, path), catch: failure(path) })
 }, Effect.scoped)
 
-const hold = Effect.fnUntraced(function* (descriptor: Descriptor.Descriptor) {
-  const leases = yield* Leases.Leases
-  yield* leases.addResource({ type: "content", id: descriptor.digest })
-})
-
 /**
  * Writes images to a tar file, with everything that they refer to and that is here. The file appears when it is whole.
  *
@@ -161,7 +156,7 @@ export const exportArchive = Effect.fn("Archive.export")(
     const images = yield* Images
     const store = yield* ContentStore.ContentStore
     const records = yield* Effect.forEach(names, images.get, { concurrency: "unbounded" })
-    yield* Effect.forEach(records, ({ target }) => hold(target), { discard: true })
+    yield* Effect.forEach(records, ({ target }) => Leases.hold(target), { discard: true })
     const blobs = new Map<string, Descriptor.Descriptor>()
     for (const { target } of records) yield* collect(target, blobs)
     const docker = (yield* Effect.forEach(records, dockerEntry)).flat()

@@ -8,9 +8,9 @@ import * as Effect from "effect/Effect"
 import { quietly } from "../core/Finalizer.ts"
 import * as Leases from "../core/Leases.ts"
 import { uniqueName } from "../core/UniqueName.ts"
+import * as ProcessOwner from "../internal/ProcessOwner.ts"
 import { ContainerBusy } from "./CommitError.ts"
 import type { Request } from "./Options.ts"
-import * as Owner from "./Owner.ts"
 import * as Pause from "./Pause.ts"
 import { findLease, label, leaseId, takeOver } from "./Recover.ts"
 import { resolve, type Source } from "./Resolve.ts"
@@ -35,7 +35,7 @@ const create = Effect.fnUntraced(function* (source: Source, request: Request) {
   const labels = {
     [label.container]: source.id,
     [label.commit]: commitId,
-    [label.owner]: yield* Owner.current,
+    [label.owner]: ProcessOwner.current(),
     [label.pauses]: String(Pause.wanted(source, request))
   }
   const lease = yield* Leases.scoped({ id, labels }).pipe(

@@ -5,15 +5,9 @@
  */
 import * as Effect from "effect/Effect"
 import { ContentStore } from "../core/ContentStore.ts"
-import { Leases } from "../core/Leases.ts"
+import { hold } from "../core/Leases.ts"
 import type * as Descriptor from "../oci/Descriptor.ts"
 import type * as Digest from "../oci/Digest.ts"
-
-/** Puts a blob under the lease, so that it stays from now on. Whether it is there, reading it tells. */
-export const hold = Effect.fnUntraced(function* ({ digest }: Descriptor.Descriptor) {
-  const leases = yield* Leases
-  yield* leases.addResource({ type: "content", id: digest })
-})
 
 const isMissing = Effect.fnUntraced(function* ({ digest }: Descriptor.Descriptor) {
   const store = yield* ContentStore

@@ -7,7 +7,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Leases from "../core/Leases.ts"
 import { Tasks } from "../core/Tasks.ts"
-import * as Owner from "./Owner.ts"
+import * as ProcessOwner from "../internal/ProcessOwner.ts"
 
 export const leaseId = (container: string) => `effect-containerd/commit/${container}`
 const takeoverId = (container: string) => `effect-containerd/takeover/${container}`
@@ -30,7 +30,7 @@ export const findLease = Effect.fnUntraced(function* (id: string) {
 const isExpired = (lease: Leases.LeaseInfo, now: number) => Date.parse(lease.labels[Leases.expireLabel] ?? "") < now
 
 const isStale = Effect.fnUntraced(function* (lease: Leases.LeaseInfo) {
-  return isExpired(lease, yield* Clock.currentTimeMillis) || (yield* Owner.isDead(lease.labels[label.owner] ?? ""))
+  return isExpired(lease, yield* Clock.currentTimeMillis) || ProcessOwner.isDead(lease.labels[label.owner] ?? "")
 })
 
 /** What {@link recover} did for one commit that had died. */

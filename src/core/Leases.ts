@@ -12,6 +12,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
+import type * as Descriptor from "../oci/Descriptor.ts"
 import type { ContainerdError } from "./ContainerdError.ts"
 import { quietly } from "./Finalizer.ts"
 
@@ -83,6 +84,12 @@ export const scoped = Effect.fnUntraced(function* (
     Effect.as(leases.create({ id: options.id, labels }), { [held]: true, id: options.id, labels } as const),
     () => quietly(`lease ${options.id}`)(leases.delete(options.id))
   )
+})
+
+/** Puts a blob under the current lease, so that it stays from now on. Whether it is there, reading it tells. */
+export const hold = Effect.fnUntraced(function* (descriptor: Descriptor.Descriptor) {
+  const leases = yield* Leases
+  yield* leases.addResource({ type: "content", id: descriptor.digest })
 })
 
 /** Runs an effect under a lease of its own; inside of a lease already, under that one. */

@@ -1,7 +1,7 @@
 /**
  * The services of `core` on one local directory: no daemon, no root.
  *
- * The directory is an OCI image layout, valid at every moment, so `skopeo`, `umoci`, `podman` and `crane` read it in
+ * The directory is an OCI image layout, valid at every moment, so tools that know layouts (skopeo in the tests) read it in
  * place. Any number of processes may use it at once.
  *
  * @since 0.1.0

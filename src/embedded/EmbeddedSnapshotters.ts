@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+
 import { mkdir } from "node:fs/promises"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -14,13 +15,13 @@ import { quietly } from "../core/Finalizer.ts"
 import { Lease, snapshotResource } from "../core/Leases.ts"
 import type { Mount } from "../core/Mount.ts"
 import * as Snapshotter from "../core/Snapshotter.ts"
+import * as ProcessOwner from "../internal/ProcessOwner.ts"
 import { Database } from "./Database.ts"
 import { toContainerdError } from "./EmbeddedError.ts"
 import * as Files from "./Files.ts"
 import * as Filter from "./Filter.ts"
 import { type Paths, snapshotter } from "./Layout.ts"
 import * as LeaseRecords from "./LeaseRecords.ts"
-import * as Owner from "./Owner.ts"
 import * as SnapshotRecords from "./SnapshotRecords.ts"
 import { copyTree } from "./TreeCopy.ts"
 
@@ -62,7 +63,7 @@ const create = Effect.fnUntraced(function* (db: Db, kind: "active" | "view", opt
   const { paths, transaction } = db
   const method = kind === "active" ? "Snapshots.Prepare" : "Snapshots.View"
   const { id: lease } = yield* Lease
-  const owner = Owner.make()
+  const owner = `${ProcessOwner.current()} ${crypto.randomUUID()}`
   // Files first: nobody sees the snapshot, and on a full disk there is room for the record's removal then.
   const discard = (id: string) =>
     Effect.andThen(

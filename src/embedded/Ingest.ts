@@ -6,6 +6,7 @@
  *
  * @since 0.1.0
  */
+
 import { createReadStream, mkdirSync } from "node:fs"
 import { type FileHandle, open } from "node:fs/promises"
 import * as Effect from "effect/Effect"
@@ -18,6 +19,7 @@ import type { WriteOptions } from "../core/ContentStore.ts"
 import { quietly } from "../core/Finalizer.ts"
 import { Lease } from "../core/Leases.ts"
 import { uniqueName } from "../core/UniqueName.ts"
+import * as ProcessOwner from "../internal/ProcessOwner.ts"
 import * as Digest from "../oci/Digest.ts"
 import * as BlobRecords from "./BlobRecords.ts"
 import { type Database, optionalText, type Sql, text } from "./Database.ts"
@@ -26,7 +28,6 @@ import * as Files from "./Files.ts"
 import type { Labels } from "./Labels.ts"
 import type { Paths } from "./Layout.ts"
 import * as LeaseRecords from "./LeaseRecords.ts"
-import * as Owner from "./Owner.ts"
 
 const method = "Content.Write"
 
@@ -99,7 +100,7 @@ const begin = (sql: Sql, paths: Paths, request: Request): Opened => {
     return { id }
   }
   const writer = optionalText(row, "owner")
-  if (writer !== undefined && !Owner.isDead(writer)) {
+  if (writer !== undefined && !ProcessOwner.isDead(writer)) {
     refuse(method, new Unavailable({ message: `ref ${ref} is locked: another writer is at it` }))
   }
   const id = text(row, "id")
@@ -261,7 +262,14 @@ export const write = Effect.fnUntraced(function* <E, R>(
 ) {
   const { id: lease } = yield* Lease
   const { expected, labels = {}, ref = uniqueName("effect-containerd") } = options
-  const request: Request = { ref, lease, owner: Owner.make(), resumable: options.ref !== undefined, expected, labels }
+  const request: Request = {
+    ref,
+    lease,
+    owner: `${ProcessOwner.current()} ${crypto.randomUUID()}`,
+    resumable: options.ref !== undefined,
+    expected,
+    labels
+  }
   const opened = yield* acquire(db, request)
   if ("existing" in opened) return opened.existing
   const hasher = Digest.hasher(expected === undefined ? "sha256" : Digest.algorithm(expected.digest))

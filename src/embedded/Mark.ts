@@ -3,10 +3,12 @@
  *
  * @since 0.1.0
  */
+
 import { readdirSync, statSync } from "node:fs"
 import { join } from "node:path"
 import * as Option from "effect/Option"
 import { expireLabel } from "../core/Leases.ts"
+import * as ProcessOwner from "../internal/ProcessOwner.ts"
 import * as Digest from "../oci/Digest.ts"
 import * as BlobRecords from "./BlobRecords.ts"
 import { integer, optionalText, type Row, type Sql, text } from "./Database.ts"
@@ -14,7 +16,6 @@ import * as Files from "./Files.ts"
 import * as IndexFile from "./IndexFile.ts"
 import * as Labels from "./Labels.ts"
 import { type Paths, snapshotter } from "./Layout.ts"
-import * as Owner from "./Owner.ts"
 import * as References from "./References.ts"
 
 const rootLabel = "containerd.io/gc.root"
@@ -67,7 +68,7 @@ const toSnapshot = (row: Row): Snapshot => {
     parent: text(row, "parent"),
     labels: Labels.decode(text(row, "labels")),
     size: row["size"] === null ? undefined : integer(row, "size"),
-    abandoned: owner !== undefined && Owner.isDead(owner)
+    abandoned: owner !== undefined && ProcessOwner.isDead(owner)
   }
 }
 

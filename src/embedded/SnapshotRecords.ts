@@ -3,16 +3,17 @@
  *
  * @since 0.1.0
  */
+
 import { AlreadyExists, FailedPrecondition, InvalidArgument, NotFound } from "../core/ContainerdError.ts"
 import { snapshotResource } from "../core/Leases.ts"
 import type * as Snapshotter from "../core/Snapshotter.ts"
+import * as ProcessOwner from "../internal/ProcessOwner.ts"
 import { integer, optionalText, type Row, type Sql, text } from "./Database.ts"
 import { refuse } from "./EmbeddedError.ts"
 import type { TreeSize } from "./Files.ts"
 import * as Labels from "./Labels.ts"
 import { snapshotter } from "./Layout.ts"
 import * as LeaseRecords from "./LeaseRecords.ts"
-import * as Owner from "./Owner.ts"
 
 export interface Record extends Snapshotter.Info {
   /** Names its directory. */
@@ -59,7 +60,7 @@ const isTaken = (sql: Sql, name: string): boolean => {
   const row = sql.get("select owner from snapshots where name = ?", name)
   if (row === undefined) return false
   const owner = optionalText(row, "owner")
-  if (owner === undefined || !Owner.isDead(owner)) return true
+  if (owner === undefined || !ProcessOwner.isDead(owner)) return true
   sql.run("delete from snapshots where name = ?", name)
   return false
 }

@@ -10,7 +10,7 @@ import { describeDaemons } from "../support/Daemons.ts"
 import * as Host from "../support/Host.ts"
 import * as ImageJson from "../support/ImageJson.ts"
 import * as Inventory from "../support/Inventory.ts"
-import { sleep } from "../support/Process.ts"
+import { run, sleep } from "../support/Process.ts"
 import * as ScratchContainer from "../support/ScratchContainer.ts"
 import * as Tree from "../support/Tree.ts"
 
@@ -48,6 +48,9 @@ for (const version of versions) {
           const { base, containerd } = yield* Host.Host
           const container = yield* Container.run(containerd, { image: base.ref, snapshotter })
           yield* container.exec(everyChange)
+          // cap_net_raw+ep as revision 2; busybox has no setcap.
+          const capability = ["-n", "security.capability", "-v", `0x010000020020${"00".repeat(14)}`]
+          yield* run(Cache.program("attr", "setfattr"), [...capability, `${yield* container.root}/data/owned`])
           const committed = yield* Commit.commit({ container: container.id, name: `every:${snapshotter}` })
           assert.strictEqual(yield* container.status, "RUNNING")
           assert.isAbove(committed.pausedMs, 0)
@@ -59,6 +62,13 @@ for (const version of versions) {
           assert.deepStrictEqual(
             belowRoot(yield* Tree.ofSnapshot(containerd, { snapshotter, key }, options)),
             belowRoot(yield* container.tree(options))
+          )
+
+          assert.deepInclude(
+            (yield* Tree.ofSnapshot(containerd, { snapshotter, key }, options)).find(
+              ({ path }) => path === "/data/owned"
+            )?.xattrs,
+            { "security.capability": `0x010000020020${"00".repeat(14)}` }
           )
 
           // Law 4: what anybody makes of the image's blobs is what our snapshot holds.
@@ -282,6 +292,30 @@ for (const version of versions) {
 
           const committed = yield* Commit.commit({ container: container.id, name: "torn:2", allowMissingParents: true })
           assert.strictEqual(yield* Container.runOnce(containerd, { image: committed.image.name }, "cat /one"), "one\n")
+        })
+      )
+
+      it.effect("holds the parent while the commit lasts, whoever removes it meanwhile (law 6)", () =>
+        Effect.gen(function* () {
+          const { containerd } = yield* Host.Host
+          const taken = yield* BaseImage.busybox({ ref: "localhost/taken:1", config: { Labels: { taken: version } } })
+          yield* BaseImage.importImage(containerd, taken)
+          const container = yield* Container.run(containerd, { image: taken.ref })
+          yield* container.exec("echo one > /one")
+          // The container is about to be frozen: its parent has been read.
+          const removeParent = Effect.orDie(containerd.ctr(["images", "rm", "--sync", taken.ref]))
+          const committed = yield* Commit.commit({ container: container.id, name: "taken:2" }).pipe(
+            Effect.provideService(Commit.Progress, (event) =>
+              event._tag === "StepStarted" && event.step === "pause" ? Effect.asVoid(removeParent) : Effect.void
+            )
+          )
+          yield* Inventory.collectGarbage(containerd)
+          const said = yield* Container.runOnce(
+            containerd,
+            { image: committed.image.name, snapshotter: "native" },
+            "cat /one"
+          )
+          assert.strictEqual(said, "one\n")
         })
       )
 

@@ -9,13 +9,13 @@ import { Database } from "../../src/embedded/Database.ts"
 import * as Embedded from "../../src/embedded/Embedded.ts"
 import * as Garbage from "../../src/embedded/Garbage.ts"
 import * as Gc from "../../src/embedded/Gc.ts"
-import * as Owner from "../../src/embedded/Owner.ts"
+import * as ProcessOwner from "../../src/internal/ProcessOwner.ts"
 import { hasBlob, leased, leasedAs, randomBytes, readAll, write } from "../suite/Cases.ts"
 import * as Layout from "../suite/Layout.ts"
 import * as Root from "./Root.ts"
 
 /** This process as it would have been, had it died. */
-const dead = Owner.make().replace(/^(\S+ \S+) \S+ \S+/, "$1 4194305 1")
+const dead = ProcessOwner.current().replace(/ \d+ \S+$/, " 4194305 1")
 
 const run = <A, E, R>(f: (root: string) => Effect.Effect<A, E, R>) =>
   Effect.flatMap(Root.directory, (root) => Effect.provide(f(root), Embedded.layer({ root })))

@@ -178,6 +178,8 @@ describeDaemons("examples/commit.ts on containerd 2.x", () => {
             yield* untilPaused(container)
             // While it lives, nobody takes its lease away.
             assert.deepStrictEqual(yield* Commit.recover(), [])
+            const busy = yield* Effect.flip(Commit.commit({ container: container.id }))
+            assert.strictEqual(busy.reason._tag, "ContainerBusy")
             yield* commit.kill("SIGKILL")
             yield* commit.result
             assert.strictEqual(yield* container.status, "PAUSED")
