@@ -6,8 +6,12 @@
 import * as Schema from "effect/Schema"
 
 export class LayerError extends Schema.TaggedError<LayerError>("effect-containerd/LayerError")("LayerError", {
-  /** `tar`: the archive is damaged or of an unknown form; `compression`: likewise; `id-map`: an id has no counterpart. */
-  kind: Schema.Literals(["tar", "compression", "id-map"]),
+  /**
+   * `tar`: the archive is damaged or of an unknown form; `compression`: likewise; `id-map`: an id has no counterpart;
+   * `unsafe`: an entry asks for what no layer may do, such as leaving its directory; `files`: the file system or a
+   * helper program failed.
+   */
+  kind: Schema.Literals(["tar", "compression", "id-map", "unsafe", "files"]),
   message: Schema.String,
   cause: Schema.optionalKey(Schema.Defect())
 }) {}

@@ -22,12 +22,16 @@ interface Field {
   readonly length: number
 }
 const nameField: Field = { offset: 0, length: 100 }
+const modeField: Field = { offset: 100, length: 8 }
 const uidField: Field = { offset: 108, length: 8 }
 const gidField: Field = { offset: 116, length: 8 }
 const sizeField: Field = { offset: 124, length: 12 }
 const mtimeField: Field = { offset: 136, length: 12 }
 const checksumField: Field = { offset: 148, length: 8 }
 const typeOffset = 156
+const linkField: Field = { offset: 157, length: 100 }
+const majorField: Field = { offset: 329, length: 8 }
+const minorField: Field = { offset: 337, length: 8 }
 const prefixField: Field = { offset: 345, length: 155 }
 
 const text = new TextDecoder()
@@ -74,8 +78,21 @@ export const size = (block: Uint8Array): number => number(block, sizeField)
 export const uid = (block: Uint8Array): number => number(block, uidField)
 export const gid = (block: Uint8Array): number => number(block, gidField)
 
-/** Seconds since 1970; a pax `mtime` record goes before it. */
-export const mtime = (block: Uint8Array): number => number(block, mtimeField)
+/** The permission bits, set-id bits and the sticky bit. */
+export const mode = (block: Uint8Array): number => number(block, modeField) & 0o7777
+/** Of a device. */
+export const major = (block: Uint8Array): number => number(block, majorField)
+export const minor = (block: Uint8Array): number => number(block, minorField)
+
+/** Seconds since 1970, negative before (base 256 only); a pax `mtime` record goes before it. */
+export const mtime = (block: Uint8Array): number => {
+  const raw = slice(block, mtimeField)
+  const isNegative = ((raw[0] ?? 0) & 0xc0) === 0xc0
+  return isNegative ? -1 - raw.reduce((value, byte) => value * 256 + (byte ^ 0xff), 0) : number(block, mtimeField)
+}
+
+/** The target in the header alone; a pax `linkpath` record or a GNU long link goes before it. */
+export const link = (block: Uint8Array): Uint8Array => untilNul(slice(block, linkField))
 
 /** The name in the header alone; a pax `path` record or a GNU long name goes before it. */
 export const name = (block: Uint8Array): Uint8Array => {
@@ -87,9 +104,16 @@ export const name = (block: Uint8Array): Uint8Array => {
 
 /** The largest id that fits into the header; a larger one needs a pax record. */
 export const maxHeaderId = 0o7777777
+/** The largest size, and the latest time in seconds, that fit into the header. */
+export const maxHeaderSize = 0o77777777777
 
-const setOctal = (block: Uint8Array, field: Field, value: number) => {
-  block.set(bytesOf.encode(`${value.toString(8).padStart(field.length - 1, "0")}\0`), field.offset)
+const setOctal = (block: Uint8Array, { length, offset }: Field, value: number) => {
+  let rest = value
+  for (let at = offset + length - 2; at >= offset; at--) {
+    block[at] = 0x30 + (rest % 8)
+    rest = Math.floor(rest / 8)
+  }
+  block[offset + length - 1] = 0
 }
 
 /** A copy of the block with other numbers and the checksum that belongs to them. */
@@ -105,6 +129,39 @@ export const withNumbers = (
   const sum = checksum(copy).toString(8).padStart(6, "0")
   copy.set(bytesOf.encode(`${sum}\0 `), checksumField.offset)
   return copy
+}
+
+/** What a header that we write ourselves says. Texts that are too long are cut: their pax records count. */
+export interface Fields {
+  readonly name: Uint8Array
+  readonly type: string
+  readonly link: Uint8Array
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  readonly size: number
+  readonly mtime: number
+  readonly major: number
+  readonly minor: number
+}
+
+/** A POSIX header without names of users; numbers that do not fit are cut to the largest: their pax records count. */
+export const make = (fields: Fields): Uint8Array => {
+  const block = new Uint8Array(blockSize)
+  block.set(fields.name.subarray(0, nameField.length), nameField.offset)
+  block.set(fields.link.subarray(0, linkField.length), linkField.offset)
+  block[typeOffset] = fields.type.charCodeAt(0)
+  block.set(bytesOf.encode("ustar\x0000"), 257)
+  setOctal(block, modeField, fields.mode)
+  setOctal(block, majorField, fields.major)
+  setOctal(block, minorField, fields.minor)
+  const { gid, mtime, uid } = fields
+  return withNumbers(block, {
+    uid,
+    gid,
+    size: Math.min(fields.size, maxHeaderSize),
+    mtime: Math.min(Math.max(mtime, 0), maxHeaderSize)
+  })
 }
 
 /** Reads the records of a pax extended header: `length key=value\n`, where length counts the whole record. */

@@ -4,10 +4,10 @@
  *
  * @since 0.1.0
  */
-import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { LayerError } from "./LayerError.ts"
+import type { LayerError } from "./LayerError.ts"
 import * as TarHeader from "./TarHeader.ts"
+import * as TarReader from "./TarReader.ts"
 
 /** What an edit sees of an entry. */
 export interface Entry {
@@ -40,43 +40,6 @@ export const all =
 
 const timeKeys = new Set(["mtime", "atime", "ctime"])
 
-/** Entries whose data is a part of the next entry's header. A global header (`g`) goes through as it is, as in Go. */
-const prefixTypes = new Set(["x", "L", "K"])
-/** Types that have no data, whatever their size field says (as Go's archive/tar, which containerd reads with). */
-const headerOnlyTypes = new Set(["1", "2", "3", "4", "5", "6"])
-/** Extended attributes are limited to 64 KiB each by Linux; this leaves room for a good many. */
-const maxPrefix = 16 * 1024 * 1024
-
-const emptyPax = new Uint8Array(TarHeader.blockSize)
-const padding = (size: number) => (TarHeader.blockSize - (size % TarHeader.blockSize)) % TarHeader.blockSize
-
-interface Prefix {
-  readonly type: string
-  readonly header: Uint8Array
-  readonly data: Uint8Array
-}
-
-/** An empty value takes back what the record would say. */
-const paxValue = (pax: ReadonlyArray<TarHeader.PaxRecord>, key: string): Uint8Array | undefined => {
-  const value = TarHeader.pax(pax, key)
-  return value?.length === 0 ? undefined : value
-}
-
-const pathOf = (header: Uint8Array, prefixes: ReadonlyArray<Prefix>, pax: ReadonlyArray<TarHeader.PaxRecord>) => {
-  const gnu = prefixes.findLast((prefix) => prefix.type === "L")?.data
-  const end = gnu?.indexOf(0) ?? -1
-  return paxValue(pax, "path") ?? (end >= 0 ? gnu?.subarray(0, end) : gnu) ?? TarHeader.name(header)
-}
-
-const paxNumber = (pax: ReadonlyArray<TarHeader.PaxRecord>, key: string): number | undefined => {
-  const value = paxValue(pax, key)
-  if (value === undefined) return undefined
-  const digits = new TextDecoder().decode(value)
-  const number = /^\d+$/.test(digits) ? Number(digits) : Number.NaN
-  if (Number.isSafeInteger(number)) return number
-  throw new LayerError({ kind: "tar", message: `damaged pax header in the tar: the ${key} is "${digits}"` })
-}
-
 /** The records that say what the header has no room for, and nothing that it says itself. */
 const recordsOf = ({ gid, mtime, pax, uid }: Edited): ReadonlyArray<TarHeader.PaxRecord> => [
   ...pax.filter(({ key }) => key !== "uid" && key !== "gid" && !(mtime !== undefined && timeKeys.has(key))),
@@ -85,14 +48,12 @@ const recordsOf = ({ gid, mtime, pax, uid }: Edited): ReadonlyArray<TarHeader.Pa
     .map(([key, id]) => ({ key, value: new TextEncoder().encode(String(id)) }))
 ]
 
-const formatPrefix = (prefix: Prefix): Array<Uint8Array> => [
-  prefix.header,
-  prefix.data,
-  emptyPax.subarray(0, padding(prefix.data.length))
-]
-
 /** The pax header of an entry whose records changed; an entry that had none gets a plain one. */
-const paxPrefix = (edited: Edited, old: Prefix | undefined, header: Uint8Array): ReadonlyArray<Prefix> => {
+const paxPrefix = (
+  edited: Edited,
+  old: TarReader.Prefix | undefined,
+  header: Uint8Array
+): ReadonlyArray<TarReader.Prefix> => {
   const records = recordsOf(edited)
   if (records.length === 0) return []
   const data = TarHeader.formatPax(records)
@@ -103,128 +64,34 @@ const paxPrefix = (edited: Edited, old: Prefix | undefined, header: Uint8Array):
 
 const times = ({ mtime }: Edited) => (mtime === undefined ? {} : { mtime })
 
-/** A state machine over chunks of any size; `push` gives what can go out now. */
-const rewriter = (edit: Edit) => {
-  let pending: Array<Uint8Array> = []
-  let pendingSize = 0
-  let state: "header" | "prefix" | "data" | "end" = "header"
-  let want = TarHeader.blockSize
-  let prefixes: Array<Prefix> = []
-  let prefixHeader: Uint8Array = emptyPax
-
-  const onEntry = (header: Uint8Array, out: Array<Uint8Array>) => {
-    const type = TarHeader.typeFlag(header)
-    const oldPax = prefixes.findLast((prefix) => prefix.type === "x")
-    const pax = oldPax === undefined ? [] : TarHeader.parsePax(oldPax.data)
-    const uid = paxNumber(pax, "uid") ?? TarHeader.uid(header)
-    const gid = paxNumber(pax, "gid") ?? TarHeader.gid(header)
-    const edited = edit({ path: pathOf(header, prefixes, pax), type, uid, gid, pax })
-    const sameTime =
-      edited.mtime === undefined ||
-      (edited.mtime === TarHeader.mtime(header) && !pax.some(({ key }) => timeKeys.has(key)))
-    if (edited.uid === uid && edited.gid === gid && edited.pax === pax && sameTime) {
-      out.push(...prefixes.flatMap(formatPrefix), header)
-    } else {
-      const others = prefixes.filter((prefix) => prefix.type !== "x")
-      out.push(...[...others, ...paxPrefix(edited, oldPax, header)].flatMap(formatPrefix))
-      out.push(TarHeader.withNumbers(header, { uid: edited.uid, gid: edited.gid, ...times(edited) }))
-    }
-    prefixes = []
-    const size = headerOnlyTypes.has(type) ? 0 : (paxNumber(pax, "size") ?? TarHeader.size(header))
-    enter("data", size + padding(size))
+/** The header as the edit wants it, with what goes before it. */
+const editHeader = (edit: Edit, header: TarReader.Header): ReadonlyArray<Uint8Array> => {
+  const { block, gid, pax, prefixes, uid } = header
+  const edited = edit(header)
+  const sameTime =
+    edited.mtime === undefined || (edited.mtime === TarHeader.mtime(block) && !pax.some(({ key }) => timeKeys.has(key)))
+  if (edited.uid === uid && edited.gid === gid && edited.pax === pax && sameTime) {
+    return [...prefixes.flatMap(TarReader.formatPrefix), block]
   }
-
-  const onHeader = (header: Uint8Array, out: Array<Uint8Array>) => {
-    if (header.every((byte) => byte === 0)) {
-      state = "end"
-      out.push(header)
-      return
-    }
-    TarHeader.verify(header)
-    const type = TarHeader.typeFlag(header)
-    if (type === "S") throw new LayerError({ kind: "tar", message: "GNU sparse entries are not allowed in a layer" })
-    const size = TarHeader.size(header)
-    if (type === "g") {
-      out.push(...prefixes.flatMap(formatPrefix), header)
-      prefixes = []
-      return enter("data", size + padding(size))
-    }
-    if (!prefixTypes.has(type)) return onEntry(header, out)
-    if (size > maxPrefix) throw new LayerError({ kind: "tar", message: `a tar header of ${size} bytes is too large` })
-    prefixHeader = header
-    enter("prefix", size + padding(size))
-  }
-
-  const onPrefix = (data: Uint8Array) => {
-    const size = TarHeader.size(prefixHeader)
-    prefixes.push({ type: TarHeader.typeFlag(prefixHeader), header: prefixHeader, data: data.subarray(0, size) })
-    enter("header", TarHeader.blockSize)
-  }
-
-  const enter = (next: "header" | "prefix" | "data", bytes: number) => {
-    state = next
-    want = bytes
-    if (next === "data" && bytes === 0) enter("header", TarHeader.blockSize)
-  }
-
-  /** Collects `want` bytes over chunk borders. */
-  const collect = (chunk: Uint8Array): Uint8Array | undefined => {
-    pending.push(chunk)
-    pendingSize += chunk.length
-    if (pendingSize < want) return undefined
-    const whole = pending.length === 1 ? chunk : Buffer.concat(pending)
-    pending = []
-    pendingSize = 0
-    return whole
-  }
-
-  const push = (chunk: Uint8Array): Array<Uint8Array> => {
-    const out: Array<Uint8Array> = []
-    let rest = chunk
-    while (rest.length > 0) {
-      if (state === "end") {
-        out.push(rest)
-        return out
-      }
-      const part = rest.subarray(0, want - pendingSize)
-      rest = rest.subarray(part.length)
-      if (state === "data") {
-        out.push(part)
-        enter("data", want - part.length)
-        continue
-      }
-      const whole = collect(part)
-      if (whole === undefined) break
-      if (state === "header") onHeader(whole, out)
-      else onPrefix(whole)
-    }
-    return out
-  }
-
-  const finish = () => {
-    // Some writers leave out the two blocks of zeros at the end.
-    const complete = state === "end" || (state === "header" && pendingSize === 0 && prefixes.length === 0)
-    if (!complete) throw new LayerError({ kind: "tar", message: "the tar ends in the middle of an entry" })
-  }
-  return { push, finish }
+  const old = prefixes.findLast((prefix) => prefix.type === "x")
+  const others = prefixes.filter((prefix) => prefix.type !== "x")
+  return [
+    ...[...others, ...paxPrefix(edited, old, block)].flatMap(TarReader.formatPrefix),
+    TarHeader.withNumbers(block, { uid: edited.uid, gid: edited.gid, ...times(edited) })
+  ]
 }
-
-const attempt = <A>(run: () => A) =>
-  Effect.try({
-    try: run,
-    catch: (cause) =>
-      cause instanceof LayerError ? cause : new LayerError({ kind: "tar", message: String(cause), cause })
-  })
 
 /** Rewrites the header of every entry. Fails with a `LayerError` when the tar is damaged or the edit refuses. */
 export const rewrite =
   (edit: Edit) =>
   <E, R>(self: Stream.Stream<Uint8Array, E, R>): Stream.Stream<Uint8Array, E | LayerError, R> =>
     Stream.suspend(() => {
-      const { finish, push } = rewriter(edit)
+      const reader = TarReader.make()
+      const rewritten = (chunk: Uint8Array) =>
+        reader.push(chunk).flatMap((event) => (event._tag === "Entry" ? editHeader(edit, event.header) : [event.bytes]))
       return self.pipe(
-        Stream.mapEffect((chunk) => attempt(() => push(chunk))),
+        Stream.mapEffect((chunk) => TarReader.attempt(() => rewritten(chunk))),
         Stream.flattenIterable,
-        Stream.concat(Stream.fromEffectDrain(attempt(finish)))
+        Stream.concat(Stream.fromEffectDrain(TarReader.attempt(reader.finish)))
       )
     })

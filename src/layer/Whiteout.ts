@@ -5,6 +5,13 @@
  */
 import type * as TarRewrite from "./TarRewrite.ts"
 
+/** Begins the name of every whiteout. What follows is the name that is gone. */
+export const prefix = ".wh."
+/** Says that a directory shows nothing of lower layers. */
+export const opaque = ".wh..wh..opq"
+/** Begins names that aufs kept for itself, `opaque` among them. */
+export const auxiliary = ".wh..wh."
+
 /** True for the name of a whiteout, opaque markers included. */
 export const is = (path: Uint8Array): boolean => /(?:^|\/)\.wh\.[^/]*$/.test(new TextDecoder().decode(path))
 

@@ -1,0 +1,210 @@
+/**
+ * Makes a layer of what a directory has over another one of which it began as a copy.
+ *
+ * @since 0.1.0
+ */
+import { realpathSync } from "node:fs"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import * as CompareEntries from "./CompareEntries.ts"
+import type { Lost } from "./Concession.ts"
+import * as DiffSource from "./DiffSource.ts"
+import { fromNode } from "./DiffWithNode.ts"
+import * as GnuTar from "./GnuTar.ts"
+import { LayerError } from "./LayerError.ts"
+import * as LinkGroups from "./LinkGroups.ts"
+import * as Metadata from "./Metadata.ts"
+import * as RawPath from "./RawPath.ts"
+import * as TarEntry from "./TarEntry.ts"
+import * as TarReader from "./TarReader.ts"
+import * as TarRewrite from "./TarRewrite.ts"
+import * as TreeChanges from "./TreeChanges.ts"
+import * as Whiteout from "./Whiteout.ts"
+
+export interface Options {
+  /** Left as it is. `undefined` when there is none: everything in `upper` is new. */
+  readonly lower: string | undefined
+  /** A copy of `lower` with its owners and times (`cp -a`), changed since. */
+  readonly upper: string
+  /**
+   * When the copy was finished, by the clock of the file system, in nanoseconds since 1970. What was touched later is
+   * read in both directories, if nothing else tells that it changed; so changes of extended attributes alone are found,
+   * and of content under an old time. Default: size, time, mode and owner are trusted.
+   */
+  readonly since?: bigint | undefined
+  /** Of `upper`, from its extraction: written back into the layer. */
+  readonly metadata?: Metadata.Metadata | undefined
+  /** Changes headers on their way: ids, times. */
+  readonly edit?: TarRewrite.Edit | undefined
+  /** Hears what does not get into the layer, such as sockets, and files that changed while they were read. */
+  readonly report?: ((lost: Lost) => void) | undefined
+  /** Default: the one in the PATH. Without one, extended attributes are left out and reported. */
+  readonly gnuTar?: Option.Option<GnuTar.GnuTar> | undefined
+}
+
+/** What a layer will say, in its order: by the bytes of the names, each directory before what is in it. */
+export type Changes = ReadonlyArray<TreeChanges.Change>
+
+const ignore = () => undefined
+
+const sourcesOf = Effect.fnUntraced(function* ({ gnuTar }: Options) {
+  const tar = gnuTar ?? (yield* GnuTar.find)
+  return (options: DiffSource.Options): DiffSource.Source =>
+    Option.isSome(tar) ? DiffSource.fromGnuTar(tar.value, options) : fromNode(options)
+})
+
+/** The same paths in both, to compare them; what is lost in the layer is reported when that is written. */
+const bothOf = Effect.fnUntraced(function* (options: Options, lower: string, paths: ReadonlyArray<RawPath.RawPath>) {
+  const sourceOf = yield* sourcesOf(options)
+  const [from, to] = [lower, options.upper].map((root) => sourceOf({ root, paths, everyContent: true, report: ignore }))
+  return { lower: from ?? Stream.empty, upper: to ?? Stream.empty }
+})
+
+/** Adds the directories that lead to each change. */
+const withParents = (changes: Map<RawPath.RawPath, TreeChanges.Change>): void => {
+  for (const path of [...changes.keys()]) {
+    for (let up = RawPath.parent(path); up !== undefined && !changes.has(up); up = RawPath.parent(up)) {
+      changes.set(up, { path: up, kind: "context", sameContent: true })
+    }
+  }
+}
+
+const inOrder = (changes: ReadonlyMap<RawPath.RawPath, TreeChanges.Change>): Changes =>
+  [...changes.values()]
+    .map((change) => [RawPath.sortKey(change.path), change] as const)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, change]) => change)
+
+const withFirstNames = (list: Changes, links: LinkGroups.LinkGroups): Changes => {
+  const paths = list.map(({ path }) => path)
+  const names = LinkGroups.firstNames(links, paths)
+  return list.map((change): TreeChanges.Change => {
+    const firstName = names.get(change.path)
+    return firstName === undefined ? change : { ...change, firstName }
+  })
+}
+
+const withRealPaths = (options: Options): Effect.Effect<Options, LayerError> =>
+  TarReader.attempt(() => {
+    const { lower, upper } = options
+    return { ...options, lower: lower === undefined ? undefined : realpathSync(lower), upper: realpathSync(upper) }
+  }, "files")
+
+/**
+ * Finds what a layer has to say. Reads names and attributes of both directories, and contents only where something was
+ * touched without a trace. Empty when nothing has changed.
+ *
+ * A directory counts as changed when its mode or its owner did, or when something in it did: then its time goes along.
+ * Its time alone does not count, as in containerd. That an extended attribute of a directory is gone is reported, for a
+ * layer has no word for it. Without GNU tar a change of extended attributes alone is not found.
+ */
+export const changes = Effect.fnUntraced(function* (given: Options) {
+  const options = yield* withRealPaths(given)
+  const { lower, report = ignore, since, upper } = options
+  const found = yield* TreeChanges.compareTrees({ lower, upper, since })
+  const all = found.changes
+  found.lost.forEach(report)
+  withParents(all)
+  const open = found.suspects.filter((path) => !all.has(path))
+  if (lower !== undefined && open.length > 0) {
+    for (const path of yield* CompareEntries.differing(yield* bothOf(options, lower, open), open)) {
+      all.set(path, { path, kind: "modified", sameContent: false })
+    }
+  }
+  const isChanged = (path: RawPath.RawPath) => all.has(path)
+  LinkGroups.complete(found.links, isChanged, (path) => all.set(path, { path, kind: "context", sameContent: true }))
+  withParents(all)
+  const directories = found.directories.filter(isChanged)
+  if (lower !== undefined && directories.length > 0) {
+    const lost = yield* CompareEntries.removedXattrs(yield* bothOf(options, lower, directories))
+    lost.forEach(report)
+  }
+  return withFirstNames(inOrder(all), found.links)
+})
+
+const whiteout = (path: RawPath.RawPath): TarEntry.TarEntry => {
+  const name = path.slice(path.lastIndexOf("/") + 1)
+  return {
+    path: RawPath.join(RawPath.parent(path) ?? "", `${Whiteout.prefix}${name}`),
+    ...{ type: "0", mode: 0, uid: 0, gid: 0, size: 0, mtime: 0n, link: "", major: 0, minor: 0, xattrs: [] }
+  }
+}
+
+/** GNU tar makes hard links of files and symlinks only, and writes devices and FIFOs once for each name. */
+const joined = (entry: TarEntry.TarEntry, { firstName }: TreeChanges.Change): TarEntry.TarEntry =>
+  firstName === undefined || !["3", "4", "6"].includes(entry.type)
+    ? entry
+    : { ...entry, type: "1", link: firstName, major: 0, minor: 0, xattrs: [] }
+
+/** Puts what is read and what is gone together in their order. */
+const merger = (list: Changes, { metadata = Metadata.empty, report = ignore }: Options) => {
+  let next = 0
+  let padding: Uint8Array = new Uint8Array()
+
+  /** Whiteouts that come before a path, or before the end. */
+  const upTo = (path: RawPath.RawPath | undefined, out: Array<Uint8Array>): TreeChanges.Change | undefined => {
+    for (let change = list[next]; change !== undefined; change = list[next]) {
+      next += 1
+      if (change.path === path) return change
+      if (change.kind === "deleted") out.push(TarEntry.encode(whiteout(change.path)))
+      else report({ path: RawPath.show(change.path), what: "it went away before it was read" })
+    }
+    return undefined
+  }
+
+  const onEvent = (event: DiffSource.Event, out: Array<Uint8Array>) => {
+    if (event._tag === "Data") return void out.push(event.bytes)
+    const { entry } = event
+    out.push(padding)
+    const change = upTo(entry.path, out)
+    if (change === undefined) {
+      throw new LayerError({ kind: "files", message: `${RawPath.quote(entry.path)} was not asked for` })
+    }
+    out.push(TarEntry.encode(Metadata.restore(metadata, joined(entry, change), change.sameContent)))
+    padding = TarReader.padding(entry.size)
+  }
+
+  return {
+    push: (events: ReadonlyArray<DiffSource.Event>): Uint8Array => {
+      const out: Array<Uint8Array> = []
+      for (const event of events) onEvent(event, out)
+      const [only = new Uint8Array()] = out
+      return out.length < 2 ? only : Buffer.concat(out)
+    },
+    end: (): Uint8Array => {
+      const out = [padding]
+      upTo(undefined, out)
+      return Buffer.concat([...out, TarEntry.end])
+    }
+  }
+}
+
+/**
+ * Writes those changes as an uncompressed layer (OCI image spec, layer.md). The same directories give the same bytes.
+ *
+ * Everything that is on the disk is in it: owners, modes, times to the nanosecond, hard links, symlinks, devices,
+ * FIFOs, every extended attribute but SELinux labels, ACLs, names of any bytes. Sparse files are written in full, for a
+ * layer knows no other way. What is gone is a whiteout at the place of its name, with the time 0, as in containerd 2.
+ * Unlike containerd's, the layer names the root of the directory, too, as "./": its attributes can change.
+ */
+export const write = (list: Changes, given: Options): Stream.Stream<Uint8Array, LayerError> =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      const options = yield* withRealPaths(given)
+      const { report = ignore, upper: root } = options
+      const sourceOf = yield* sourcesOf(options)
+      const paths = list.filter(({ kind }) => kind !== "deleted").map(({ path }) => path)
+      const { end, push } = merger(list, options)
+      const layer = sourceOf({ root, paths, everyContent: false, report }).pipe(
+        Stream.mapEffect((events) => TarReader.attempt(() => push(events))),
+        Stream.concat(Stream.fromEffect(TarReader.attempt(end))),
+        Stream.filter((bytes) => bytes.length > 0)
+      )
+      return options.edit === undefined ? layer : layer.pipe(TarRewrite.rewrite(options.edit))
+    })
+  )
+
+/** A layer of what has changed: {@link changes} and {@link write} in one. */
+export const diff = (options: Options): Stream.Stream<Uint8Array, LayerError> =>
+  Stream.unwrap(Effect.map(changes(options), (list) => write(list, options)))

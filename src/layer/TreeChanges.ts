@@ -1,0 +1,167 @@
+/**
+ * Compares two directories by what the file system says about each name, without reading a file.
+ *
+ * @since 0.1.0
+ */
+import { type BigIntStats, lstatSync, readdirSync, readlinkSync } from "node:fs"
+import * as Effect from "effect/Effect"
+import type { Lost } from "./Concession.ts"
+import type { LayerError } from "./LayerError.ts"
+import * as LinkGroups from "./LinkGroups.ts"
+import * as RawPath from "./RawPath.ts"
+import { attempt } from "./TarReader.ts"
+import * as Whiteout from "./Whiteout.ts"
+
+/** Something that a layer has to say. */
+export interface Change {
+  readonly path: RawPath.RawPath
+  /** `context`: not changed, but a parent of a change or another name of a changed file. */
+  readonly kind: "added" | "modified" | "deleted" | "context"
+  /** The content, if it has any, is that of the lower directory. */
+  readonly sameContent: boolean
+  /** The first name, in the order of the layer, of the same file. */
+  readonly firstName?: RawPath.RawPath
+}
+
+export interface Options {
+  /** `undefined`: everything is new. */
+  readonly lower: string | undefined
+  readonly upper: string
+  /** Nanoseconds since 1970. */
+  readonly since: bigint | undefined
+}
+
+export interface TreeChanges {
+  readonly changes: Map<RawPath.RawPath, Change>
+  /** Touched since, although nothing that was compared differs. */
+  readonly suspects: ReadonlyArray<RawPath.RawPath>
+  /** Directories that are there in both. */
+  readonly directories: ReadonlyArray<RawPath.RawPath>
+  readonly links: LinkGroups.LinkGroups
+  readonly lost: ReadonlyArray<Lost>
+}
+
+/** The clock of the file system may be behind by a tick of the kernel. */
+const tick = 20_000_000n
+const slice = 10
+const formatMask = 0o170000n
+
+interface Pending {
+  readonly path: RawPath.RawPath
+  readonly inLower: boolean
+}
+
+interface Walk {
+  readonly lower: Buffer | undefined
+  readonly upper: Buffer
+  readonly since: bigint | undefined
+  readonly pending: Array<Pending>
+  readonly changes: Map<RawPath.RawPath, Change>
+  readonly suspects: Array<RawPath.RawPath>
+  readonly directories: Array<RawPath.RawPath>
+  readonly links: LinkGroups.LinkGroups
+  readonly lost: Array<Lost>
+}
+
+const namesIn = (root: Buffer, path: RawPath.RawPath): Array<string> =>
+  readdirSync(RawPath.below(root, path), { encoding: "buffer" }).map(RawPath.fromBytes).toSorted()
+
+const statsOf = (root: Buffer | undefined, path: RawPath.RawPath): BigIntStats | undefined =>
+  root === undefined ? undefined : lstatSync(RawPath.below(root, path), { bigint: true, throwIfNoEntry: false })
+
+const sameTarget = ({ lower, upper }: Walk, path: RawPath.RawPath): boolean =>
+  lower !== undefined &&
+  readlinkSync(RawPath.below(lower, path), { encoding: "buffer" }).equals(
+    readlinkSync(RawPath.below(upper, path), { encoding: "buffer" })
+  )
+
+/** The mode holds the type, too. A directory's time changes with what is in it and is not compared, as in containerd. */
+const isSame = (walk: Walk, path: RawPath.RawPath, a: BigIntStats, b: BigIntStats): boolean => {
+  if (a.mode !== b.mode || a.uid !== b.uid || a.gid !== b.gid) return false
+  if (a.isDirectory()) return true
+  if (a.mtimeNs !== b.mtimeNs || a.rdev !== b.rdev || a.size !== b.size) return false
+  return !a.isSymbolicLink() || sameTarget(walk, path)
+}
+
+/** What no layer can hold is not there; said once, where the lower directory does not have it, too. */
+const isVisible = (walk: Walk, path: RawPath.RawPath, upper: BigIntStats, lower: BigIntStats | undefined): boolean => {
+  const name = path.slice(path.lastIndexOf("/") + 1)
+  const isWhiteout = name.startsWith(Whiteout.prefix)
+  if (!upper.isSocket() && !isWhiteout) return true
+  const what = isWhiteout
+    ? `the name begins with ${Whiteout.prefix}, which in a layer stands for a deletion`
+    : "a socket cannot be in a layer"
+  if (lower === undefined || lower.isSocket() !== upper.isSocket()) walk.lost.push({ path: RawPath.show(path), what })
+  return false
+}
+
+const compare = (walk: Walk, path: RawPath.RawPath, upper: BigIntStats, lower: BigIntStats | undefined): void => {
+  if (!upper.isDirectory()) LinkGroups.add(walk.links, path, upper, lower)
+  const isKept = lower !== undefined && (lower.mode & formatMask) === (upper.mode & formatMask)
+  if (upper.isDirectory()) walk.pending.push({ path, inLower: isKept })
+  if (upper.isDirectory() && isKept) walk.directories.push(path)
+  if (lower === undefined) {
+    walk.changes.set(path, { path, kind: "added", sameContent: walk.lower === undefined })
+  } else if (!isSame(walk, path, upper, lower)) {
+    const sameContent = isKept && lower.size === upper.size && lower.mtimeNs === upper.mtimeNs
+    walk.changes.set(path, { path, kind: "modified", sameContent })
+  } else if (walk.since !== undefined && upper.ctimeNs >= walk.since - tick) {
+    walk.suspects.push(path)
+  }
+}
+
+const markDeleted = (walk: Walk, path: RawPath.RawPath, name: string): void => {
+  if (name.startsWith(Whiteout.prefix)) {
+    walk.lost.push({ path: RawPath.show(path), what: "the deletion of such a name cannot be in a layer" })
+  } else {
+    walk.changes.set(path, { path, kind: "deleted", sameContent: false })
+  }
+}
+
+const visit = (walk: Walk, { inLower, path }: Pending): void => {
+  const gone = new Set(inLower && walk.lower !== undefined ? namesIn(walk.lower, path) : [])
+  for (const name of namesIn(walk.upper, path)) {
+    const below = RawPath.join(path, name)
+    const lower = gone.has(name) ? statsOf(walk.lower, below) : undefined
+    const upper = statsOf(walk.upper, below)
+    if (upper === undefined) continue
+    const isHidden = !isVisible(walk, below, upper, lower)
+    // What is hidden in both is the same; a file that became a socket is gone.
+    if (!isHidden || upper.isSocket() === lower?.isSocket()) gone.delete(name)
+    if (!isHidden) compare(walk, below, upper, lower)
+  }
+  for (const name of gone) markDeleted(walk, RawPath.join(path, name), name)
+}
+
+const begin = ({ lower, since, upper }: Options): Walk => {
+  const walk: Walk = {
+    lower: lower === undefined ? undefined : Buffer.from(lower),
+    upper: Buffer.from(upper),
+    since,
+    pending: [],
+    changes: new Map(),
+    suspects: [],
+    directories: [],
+    links: LinkGroups.make(),
+    lost: []
+  }
+  const [before, now] = [statsOf(walk.lower, ""), lstatSync(upper, { bigint: true })]
+  if (before !== undefined) compare(walk, "", now, before)
+  else walk.pending.push({ path: "", inLower: false })
+  return walk
+}
+
+/** Walks both. Calls are synchronous, as ten times as fast; every few milliseconds other fibers run. */
+export const compareTrees = (options: Options): Effect.Effect<TreeChanges, LayerError> =>
+  Effect.gen(function* () {
+    const walk = yield* attempt(() => begin(options), "files")
+    let started = performance.now()
+    for (let next = walk.pending.pop(); next !== undefined; next = walk.pending.pop()) {
+      const directory = next
+      yield* attempt(() => visit(walk, directory), "files")
+      if (performance.now() - started < slice) continue
+      yield* Effect.yieldNow
+      started = performance.now()
+    }
+    return walk
+  })
