@@ -10,6 +10,8 @@ export type Item =
   | "runc"
   | "busybox"
   | "skopeo"
+  | "umoci"
+  | "podman"
   | "attr"
 
 /** The same rule as in provision.sh, so that programs outside vitest find the cache too. */

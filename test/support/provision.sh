@@ -17,7 +17,15 @@ declare -A recipes=(
   [runc]="bookworm runc runc" # the newer ones need a newer glibc
   [busybox]="bookworm busybox busybox-static"
   [skopeo]="bookworm skopeo skopeo libgpgme11 libassuan0 libdevmapper1.02.1"
+  [umoci]="bookworm umoci umoci"
+  [podman]="bookworm podman podman conmon libgpgme11 libassuan0 libdevmapper1.02.1 libsubid4 libglib2.0-0"
   [attr]="bookworm getfattr attr"
+)
+
+# item: the flags that its program of the same name always gets. These programs bring libraries of their own.
+declare -A wrapped=(
+  [skopeo]="--insecure-policy" # it refuses to start without a policy
+  [podman]=""                  # test/support/Podman.ts gives it all its settings
 )
 
 fail() {
@@ -57,22 +65,21 @@ open_release() {
   apt "$state" "${private[@]}" update >&2
 }
 
-# skopeo's libraries come from the item's own root, and it refuses to start without a policy.
 link_programs() {
   local item=$1 new=$2 program
   mkdir "$new/bin"
   for program in "$new"/root/{bin,sbin,usr/bin,usr/sbin}/*; do
     if [[ -f $program && -x $program && ! -L $program ]]; then ln -s "..${program#"$new"}" "$new/bin/"; fi
   done
-  [[ $item == skopeo ]] || return 0
-  rm "$new/bin/skopeo"
-  cat >"$new/bin/skopeo" <<'WRAPPER'
+  [[ -v wrapped[$item] ]] || return 0
+  rm "$new/bin/$item"
+  cat >"$new/bin/$item" <<WRAPPER
 #!/bin/sh
-root=$(dirname "$0")/../root
-LD_LIBRARY_PATH=$(echo "$root"/lib/*-linux-gnu*):$(echo "$root"/usr/lib/*-linux-gnu*) \
-  exec "$root/usr/bin/skopeo" --insecure-policy "$@"
+root=\$(dirname "\$0")/../root
+LD_LIBRARY_PATH=\$(echo "\$root"/lib/*-linux-gnu*):\$(echo "\$root"/usr/lib/*-linux-gnu*) \\
+  exec "\$root/usr/bin/$item" ${wrapped[$item]} "\$@"
 WRAPPER
-  chmod +x "$new/bin/skopeo"
+  chmod +x "$new/bin/$item"
 }
 
 bring() {
