@@ -14,6 +14,10 @@ import type { Layer } from "../oci/Layer.ts"
 import type { CommitError } from "./CommitError.ts"
 
 export interface Captured<R> {
+  /** Which way the container was read. */
+  readonly differ: string
+  /** What that way did not carry into the layer, a line each. */
+  readonly notCarried: ReadonlyArray<string>
   /** The layer, `None` when nothing changed. */
   readonly layer: Effect.Effect<Option.Option<Layer>, CommitError, R>
   /** Makes the committed snapshot named by the chain ID of the parent's layers and this one. */

@@ -19,7 +19,7 @@ import type { Layer } from "../oci/Layer.ts"
 import * as Timestamp from "../oci/Timestamp.ts"
 import { withCommitLease } from "./CommitLease.ts"
 import { createImage } from "./CreateImage.ts"
-import { capture, notCarried, prepare } from "./DifferCapture.ts"
+import { capture, prepare } from "./DifferCapture.ts"
 import { newImage } from "./NewImage.ts"
 import { type CommitOptions, check, type Request } from "./Options.ts"
 import { layersOf, readParent } from "./ParentImage.ts"
@@ -46,9 +46,9 @@ export interface Committed {
   /** The image that had the name before. */
   readonly replaced: Option.Option<Image>
   readonly snapshotter: string
-  /** Which way the container was read. */
-  readonly differ: "containerd"
-  /** What that way cannot carry into a layer. */
+  /** Which way the container was read: `containerd` by the daemon's differ, `directory` by the embedded one. */
+  readonly differ: string
+  /** What the container held and the layer does not, a line each: for people. */
   readonly notCarried: ReadonlyArray<string>
   /** How long the container was frozen, in milliseconds; 0 when it was not. */
   readonly pausedMs: number
@@ -81,7 +81,8 @@ const commitSource = Effect.fnUntraced(function* (source: Source, request: Reque
     { concurrency: "unbounded", discard: true }
   )
   const record = yield* createImage(image.manifest.descriptor, request)
-  return { ...record, config: image.config.descriptor, layer, chainId, parent: parent.image }
+  const { differ, notCarried } = captured
+  return { ...record, config: image.config.descriptor, layer, chainId, parent: parent.image, differ, notCarried }
 })
 
 /**
@@ -103,8 +104,6 @@ export const commit = Effect.fn("Commit.commit")(function* (options: CommitOptio
   const committed: Committed = {
     ...made,
     snapshotter: source.snapshotter.name,
-    differ: "containerd",
-    notCarried,
     pausedMs: yield* Ref.get(pausedMs),
     durationMs: (yield* Clock.currentTimeMillis) - started,
     steps: yield* Ref.get(timings)

@@ -28,14 +28,6 @@ import type { Source } from "./Resolve.ts"
 import { edits, rewriteLayer } from "./RewriteLayer.ts"
 import { step } from "./Run.ts"
 
-/** What containerd's walking differ cannot put into a layer, in every version up to 2.3. */
-export const notCarried: ReadonlyArray<string> = [
-  "extended attributes other than security.capability, ACLs among them",
-  "fractions of a second in modification times",
-  "holes of sparse files",
-  "sockets"
-]
-
 /** The form in which the differ writes the layer; one that will be rewritten is compressed only then. */
 const diffMediaType = (request: Request): string =>
   MediaType.layer("oci", edits(request).length === 0 ? request.compression : "uncompressed")
@@ -83,10 +75,10 @@ const diff = Effect.fnUntraced(function* (source: Source, { lower, upper }: Prep
   const differ = yield* Differ
   const frozen = yield* Scope.fork(yield* Effect.scope)
   yield* Pause.pause(source, request).pipe(Scope.provide(frozen))
-  const blob = yield* differ.diff({ lower, upper, mediaType: diffMediaType(request) })
+  const diffed = yield* differ.diff({ lower, upper, mediaType: diffMediaType(request) })
   // To resume takes a while, and nothing that follows has to wait for it.
   yield* Effect.forkScoped(Effect.uninterruptible(Scope.close(frozen, Exit.void)), { startImmediately: true })
-  return blob
+  return diffed
 }, step("diff"))
 
 const diffIdOf = Effect.fnUntraced(function* (blob: Descriptor.Descriptor) {
@@ -121,9 +113,12 @@ export const capture = Effect.fnUntraced(function* (
   parent: Parent,
   request: Request
 ) {
-  const blob = yield* diff(source, prepared, request)
+  const { name } = yield* Differ
+  const { descriptor, notCarried } = yield* diff(source, prepared, request)
   return {
-    layer: layerOf(blob, parent, request),
+    differ: name,
+    notCarried,
+    layer: layerOf(descriptor, parent, request),
     snapshot: (layer: Layer.Layer) =>
       extract(source.snapshotter, prepared.target, parent.chainId, layer).pipe(step("apply"))
   } satisfies Captured<unknown>

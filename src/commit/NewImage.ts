@@ -7,7 +7,7 @@
  * @since 0.1.0
  */
 import * as Option from "effect/Option"
-import type { Document } from "../oci/Document.ts"
+import type { ImageDocuments } from "../core/ImageDocuments.ts"
 import * as ImageConfig from "../oci/ImageConfig.ts"
 import type { Layer } from "../oci/Layer.ts"
 import * as Manifest from "../oci/Manifest.ts"
@@ -16,11 +16,6 @@ import type { Timestamp } from "../oci/Timestamp.ts"
 import type { Request } from "./Options.ts"
 import type { Parent } from "./ParentImage.ts"
 import type { Source } from "./Resolve.ts"
-
-export interface NewImage {
-  readonly config: Document<ImageConfig.ImageConfig>
-  readonly manifest: Document<Manifest.Manifest>
-}
 
 const historyEntry = (
   source: Source,
@@ -68,7 +63,7 @@ export const newImage = (
   layer: Option.Option<Layer>,
   request: Request,
   created: Timestamp
-): NewImage => {
+): ImageDocuments => {
   const config = ImageConfig.encode(newConfig(source, parent, layer, request, created), MediaType.config(parent.format))
   const mediaType = MediaType.manifest(parent.format)
   const layers = [...parent.layers, ...Option.toArray(layer).map(({ descriptor }) => descriptor)]

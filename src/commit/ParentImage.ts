@@ -7,14 +7,14 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as ContentStore from "../core/ContentStore.ts"
+import * as ImageDocuments from "../core/ImageDocuments.ts"
 import type { Image } from "../core/Images.ts"
 import { hold } from "../core/Leases.ts"
 import * as ChainId from "../oci/ChainId.ts"
 import type * as Descriptor from "../oci/Descriptor.ts"
 import * as ImageConfig from "../oci/ImageConfig.ts"
 import * as Index from "../oci/Index.ts"
-import type { Layer } from "../oci/Layer.ts"
-import * as Manifest from "../oci/Manifest.ts"
+import type * as Manifest from "../oci/Manifest.ts"
 import * as MediaType from "../oci/MediaType.ts"
 import * as Platform from "../oci/Platform.ts"
 import { ParentIncomplete, ParentMismatch, ParentNotFound } from "./CommitError.ts"
@@ -36,11 +36,7 @@ export interface Parent {
 }
 
 /** The parent's layers, bottom first. */
-export const layersOf = (parent: Parent): ReadonlyArray<Layer> =>
-  ImageConfig.diffIds(parent.config).flatMap((diffId, i) => {
-    const descriptor = parent.layers[i]
-    return descriptor === undefined ? [] : [{ descriptor, diffId }]
-  })
+export const layersOf = ({ config, layers }: Parent) => ImageDocuments.layers(layers, config)
 
 const scratch = (platform: Option.Option<Platform.Platform>): Parent => {
   const { architecture, os, variant } = Option.getOrElse(platform, Platform.host)
@@ -58,51 +54,23 @@ const scratch = (platform: Option.Option<Platform.Platform>): Parent => {
   }
 }
 
-/** A manifest that the container may stand on. */
-interface Candidate {
-  readonly descriptor: Descriptor.Descriptor
-  readonly manifest: Manifest.Manifest
-}
-
-const readManifest = Effect.fnUntraced(function* (descriptor: Descriptor.Descriptor) {
-  const bytes = yield* ContentStore.readBytes(descriptor)
-  const { value } = yield* Effect.fromResult(Manifest.decode(bytes, descriptor.mediaType))
-  return { descriptor, manifest: value } satisfies Candidate
-})
-
-const readConfig = Effect.fnUntraced(function* ({ manifest: { config } }: Candidate) {
-  const bytes = yield* ContentStore.readBytes(config)
-  return (yield* Effect.fromResult(ImageConfig.decode(bytes, config.mediaType))).value
-})
-
 const chainIdOf = (config: ImageConfig.ImageConfig) => ChainId.fromDiffIds(ImageConfig.diffIds(config))
 
 const standsOn = (source: Source, config: ImageConfig.ImageConfig): boolean =>
   source.snapshot.parent === Option.getOrElse(chainIdOf(config), () => "")
 
-/** The manifests of an index, the likeliest first: this host's platform, then the others in their order. */
-const candidates = (index: Index.Index, wanted: Option.Option<Platform.Platform>) => {
-  const manifests = (index.manifests ?? []).filter(
-    ({ mediaType, platform }) => MediaType.isManifest(mediaType) && platform?.os !== "unknown"
-  )
-  const best = Platform.select(Option.getOrElse(wanted, Platform.host), manifests, ({ platform }) => platform)
-  const first = Option.toArray(best)
-  return Option.isSome(wanted) ? first : [...first, ...manifests.filter((manifest) => !first.includes(manifest))]
-}
-
 /** Of an index, the manifest that was asked for, else the one whose layers the container's snapshot has below. */
 const choose = Effect.fnUntraced(function* (image: Image, source: Source, request: Request) {
   const bytes = yield* ContentStore.readBytes(image.target)
   const index = yield* Effect.fromResult(Index.decode(bytes, image.target.mediaType))
-  for (const descriptor of candidates(index.value, request.platform)) {
-    const found = yield* readManifest(descriptor).pipe(
-      Effect.flatMap((candidate) => Effect.map(readConfig(candidate), (config) => ({ candidate, config }))),
+  for (const descriptor of ImageDocuments.candidates(index.value, request.platform)) {
+    const found = yield* ImageDocuments.read(descriptor).pipe(
       Effect.asSome,
       // Usually only one platform of an index has been pulled.
       Effect.catchReason("ContainerdError", "NotFound", () => Effect.succeedNone)
     )
     if (Option.isNone(found)) continue
-    if (Option.isSome(request.platform) || standsOn(source, found.value.config)) return found.value
+    if (Option.isSome(request.platform) || standsOn(source, found.value.config.value)) return found.value
   }
   const wanted = Option.match(request.platform, {
     onNone: () => "whose layers are those of the container",
@@ -115,26 +83,27 @@ const choose = Effect.fnUntraced(function* (image: Image, source: Source, reques
 const readImage = Effect.fnUntraced(function* (image: Image, source: Source, request: Request) {
   const { mediaType } = image.target
   if (MediaType.isIndex(mediaType)) {
-    const [{ candidate, config }] = yield* Effect.all([choose(image, source, request), hold(image.target)], together)
-    yield* hold(candidate.descriptor)
-    return { candidate, config, missing: yield* holdBlobs(candidate.descriptor, blobsOf(candidate)) }
+    const [documents] = yield* Effect.all([choose(image, source, request), hold(image.target)], together)
+    const { config, manifest } = documents
+    yield* hold(manifest.descriptor)
+    return { config, manifest, missing: yield* holdBlobs(manifest.descriptor, blobsOf(manifest.value)) }
   }
   if (!MediaType.isManifest(mediaType)) {
     return yield* new ParentNotFound({
       message: `the image ${image.name} is a ${mediaType}, which is no image manifest`
     })
   }
-  const [candidate] = yield* Effect.all([readManifest(image.target), hold(image.target)], together)
+  const [manifest] = yield* Effect.all([ImageDocuments.readManifest(image.target), hold(image.target)], together)
   const [config, missing] = yield* Effect.all(
-    [readConfig(candidate), holdBlobs(candidate.descriptor, blobsOf(candidate))],
+    [ImageDocuments.readConfig(manifest), holdBlobs(manifest.descriptor, blobsOf(manifest.value))],
     together
   )
-  return { candidate, config, missing }
+  return { config, manifest, missing }
 })
 
 const together = { concurrency: "unbounded" } as const
 
-const blobsOf = ({ manifest }: Candidate) => [manifest.config, ...(manifest.layers ?? [])]
+const blobsOf = ({ config, layers }: Manifest.Manifest) => [config, ...(layers ?? [])]
 
 /** Fails when the image is not whole, or is not the one that the container stands on. */
 export const readParent = Effect.fnUntraced(function* (source: Source, request: Request) {
@@ -144,20 +113,20 @@ export const readParent = Effect.fnUntraced(function* (source: Source, request: 
     return yield* new ParentNotFound({ message })
   }
   const image = source.image.value
-  const { candidate, config, missing } = yield* readImage(image, source, request)
-  if (!standsOn(source, config)) {
+  const { config, manifest, missing } = yield* readImage(image, source, request)
+  if (!standsOn(source, config.value)) {
     const message = `the image ${image.name} is not the one that the container was made from (the name was given to another image since): name the right one as the parent`
     return yield* new ParentMismatch({ message })
   }
   if (missing.length > 0 && request.allowMissingParents !== true) {
-    const message = `${missing.length} of ${blobsOf(candidate).length} blobs of ${image.name} are not in the content store (${missing.join(", ")}): pull the image again with all of its content, or allow missing parents`
+    const message = `${missing.length} of ${blobsOf(manifest.value).length} blobs of ${image.name} are not in the content store (${missing.join(", ")}): pull the image again with all of its content, or allow missing parents`
     return yield* new ParentIncomplete({ missing, message })
   }
   return {
     image: source.image,
-    format: Option.getOrElse(MediaType.format(candidate.descriptor.mediaType), () => "oci" as const),
-    layers: candidate.manifest.layers ?? [],
-    config,
-    chainId: chainIdOf(config)
+    format: Option.getOrElse(MediaType.format(manifest.descriptor.mediaType), () => "oci" as const),
+    layers: manifest.value.layers ?? [],
+    config: config.value,
+    chainId: chainIdOf(config.value)
   } satisfies Parent
 }, step("readParent"))

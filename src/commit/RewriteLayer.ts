@@ -5,15 +5,12 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
 import { ContentStore } from "../core/ContentStore.ts"
-import { compress } from "../layer/Compression.ts"
 import * as TarRewrite from "../layer/TarRewrite.ts"
 import { unremap } from "../layer/Unremap.ts"
 import * as Whiteout from "../layer/Whiteout.ts"
-import * as Digest from "../oci/Digest.ts"
-import { type Layer, uncompressedLabel } from "../oci/Layer.ts"
-import * as MediaType from "../oci/MediaType.ts"
+import { writeLayer } from "../layer/WriteLayer.ts"
+import type { Layer } from "../oci/Layer.ts"
 import type { Request } from "./Options.ts"
 import { step } from "./Run.ts"
 
@@ -26,19 +23,9 @@ export const edits = (request: Request): ReadonlyArray<TarRewrite.Edit> => [
   ...(Option.isNone(request.created) ? [] : [Whiteout.timeless])
 ]
 
-/** Takes an *uncompressed* layer and writes the compressed one. One pass; memory does not grow with the layer. */
+/** Takes an *uncompressed* layer and writes the compressed one. */
 export const rewriteLayer = Effect.fnUntraced(function* (layer: Layer, request: Request) {
   const store = yield* ContentStore
-  const tar = Digest.hasher()
-  const stream = store.read(layer.descriptor.digest).pipe(
-    TarRewrite.rewrite(TarRewrite.all(edits(request))),
-    Stream.tap((chunk) => Effect.sync(() => tar.update(chunk))),
-    compress(request.compression)
-  )
-  const descriptor = yield* store.write(stream, { mediaType: MediaType.layer("oci", request.compression) })
-  const diffId = tar.digest()
-  if (request.compression !== "uncompressed") {
-    yield* store.setLabels(descriptor.digest, { [uncompressedLabel]: diffId })
-  }
-  return { descriptor, diffId } satisfies Layer
+  const tar = store.read(layer.descriptor.digest).pipe(TarRewrite.rewrite(TarRewrite.all(edits(request))))
+  return yield* writeLayer(tar, request.compression)
 }, step("unremap"))

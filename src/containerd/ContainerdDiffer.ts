@@ -6,6 +6,14 @@ import { Connection } from "./Connection.ts"
 import { fromDescriptor, toDescriptor, toMount } from "./Convert.ts"
 import { services } from "./Wire.ts"
 
+/** What the walking differ cannot put into a layer, in every version up to 2.3. */
+const notCarried: ReadonlyArray<string> = [
+  "extended attributes other than security.capability, ACLs among them",
+  "fractions of a second in modification times",
+  "holes of sparse files",
+  "sockets"
+]
+
 const make = Effect.gen(function* () {
   const { unary } = yield* Connection
   const { diff } = services()
@@ -24,6 +32,7 @@ const make = Effect.gen(function* () {
     )
 
   return Differ.of({
+    name: "containerd",
     supports: (mediaType) =>
       Effect.suspend(() => {
         const known = supported.get(mediaType)
@@ -33,7 +42,8 @@ const make = Effect.gen(function* () {
     diff: ({ lower, mediaType, upper }) =>
       Effect.flatMap(
         unary(diff.Diff, { left: lower.map(toMount), right: upper.map(toMount), mediaType }, "data"),
-        (response) => fromDescriptor("Diff.Diff", response.diff)
+        (response) =>
+          Effect.map(fromDescriptor("Diff.Diff", response.diff), (descriptor) => ({ descriptor, notCarried }))
       ),
     apply: (layer, mounts) =>
       Effect.flatMap(

@@ -10,9 +10,18 @@ import type { ContainerdError } from "./ContainerdError.ts"
 import type { Lease } from "./Leases.ts"
 import type { Mount } from "./Mount.ts"
 
+/** A layer that was written. */
+export interface Diffed {
+  readonly descriptor: Descriptor.Descriptor
+  /** What the file system held and the layer does not: for people, a line each, with the path where it is known. */
+  readonly notCarried: ReadonlyArray<string>
+}
+
 export class Differ extends Context.Service<
   Differ,
   {
+    /** Which way containers are read: `containerd`, `directory`. */
+    readonly name: string
     /**
      * Whether `diff` can write that media type here. Asks the backend once and remembers the answer; the question may
      * write an empty layer, hence the lease.
@@ -29,7 +38,7 @@ export class Differ extends Context.Service<
       readonly lower: ReadonlyArray<Mount>
       readonly upper: ReadonlyArray<Mount>
       readonly mediaType: string
-    }) => Effect.Effect<Descriptor.Descriptor, ContainerdError, Lease>
+    }) => Effect.Effect<Diffed, ContainerdError, Lease>
     /**
      * Extracts a layer into mounts of an active snapshot. The descriptor that comes back describes the uncompressed
      * tar, so its digest is the diffID of what was really extracted: compare it.

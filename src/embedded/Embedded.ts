@@ -14,6 +14,7 @@ import * as Layer from "effect/Layer"
 import type { ContainerdError } from "../core/ContainerdError.ts"
 import type { Containers } from "../core/Containers.ts"
 import type { ContentStore } from "../core/ContentStore.ts"
+import type { Differ } from "../core/Differ.ts"
 import type { Images } from "../core/Images.ts"
 import type { Introspection } from "../core/Introspection.ts"
 import type { Leases } from "../core/Leases.ts"
@@ -23,6 +24,7 @@ import type { Tasks } from "../core/Tasks.ts"
 import * as Database from "./Database.ts"
 import * as EmbeddedContainers from "./EmbeddedContainers.ts"
 import * as EmbeddedContentStore from "./EmbeddedContentStore.ts"
+import * as EmbeddedDiffer from "./EmbeddedDiffer.ts"
 import * as EmbeddedImages from "./EmbeddedImages.ts"
 import * as EmbeddedIntrospection from "./EmbeddedIntrospection.ts"
 import * as EmbeddedLeases from "./EmbeddedLeases.ts"
@@ -42,6 +44,7 @@ export type Services =
   | Containers
   | ContentStore
   | Database.Database
+  | Differ
   | Images
   | Introspection
   | Leases
@@ -52,7 +55,7 @@ export type Services =
 /** Fresh: a program may open two roots, and layers are otherwise built once for a program, whatever they stand on. */
 const services = Layer.mergeAll(
   EmbeddedContainers.layer,
-  EmbeddedContentStore.layer,
+  Layer.provideMerge(EmbeddedDiffer.layer, EmbeddedContentStore.layer),
   EmbeddedImages.layer,
   EmbeddedIntrospection.layer,
   EmbeddedLeases.layer,

@@ -1,5 +1,5 @@
 /**
- * Errors of the file system and of SQLite to `ContainerdError`: the only place that knows their codes.
+ * Errors of the file system, of SQLite and of layers to `ContainerdError`: the only place that knows their codes.
  *
  * @since 0.1.0
  */
@@ -7,6 +7,7 @@ import {
   AlreadyExists,
   ContainerdError,
   FailedPrecondition,
+  InvalidArgument,
   NotFound,
   PermissionDenied,
   type Reason,
@@ -14,6 +15,7 @@ import {
   Unavailable,
   Unknown
 } from "../core/ContainerdError.ts"
+import { LayerError } from "../layer/LayerError.ts"
 
 type MakeReason = (message: string) => Reason
 
@@ -67,11 +69,19 @@ const sqliteReason = (errcode: number, message: string): Reason => {
 
 const unknown: MakeReason = (message) => new Unknown({ message })
 
+const layerReason = ({ cause, kind, message }: LayerError): Reason => {
+  if (kind !== "files") return new InvalidArgument({ message })
+  return (byErrno.get(codeOf(cause)) ?? byText(message))(message)
+}
+
+const codeOf = (cause: unknown): string =>
+  cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : ""
+
 const reasonOf = (cause: unknown): Reason => {
+  if (cause instanceof LayerError) return layerReason(cause)
   if (!(cause instanceof Error)) return unknown(String(cause))
   if ("errcode" in cause && typeof cause.errcode === "number") return sqliteReason(cause.errcode, cause.message)
-  const code = "code" in cause && typeof cause.code === "string" ? cause.code : ""
-  return (byErrno.get(code) ?? byText(cause.message))(cause.message)
+  return (byErrno.get(codeOf(cause)) ?? byText(cause.message))(cause.message)
 }
 
 /** Child processes (`cp`) say only in words what the kernel told them. */

@@ -22,6 +22,7 @@ import * as Files from "./Files.ts"
 import * as Filter from "./Filter.ts"
 import { type Paths, snapshotter } from "./Layout.ts"
 import * as LeaseRecords from "./LeaseRecords.ts"
+import * as SnapshotFiles from "./SnapshotFiles.ts"
 import * as SnapshotRecords from "./SnapshotRecords.ts"
 import { copyTree } from "./TreeCopy.ts"
 
@@ -55,7 +56,12 @@ const fill = (paths: Paths, kind: "active" | "view", { id, parent }: SnapshotRec
     },
     catch: toContainerdError("Snapshots.Prepare")
   })
-  return parent === undefined ? made : Effect.andThen(made, copyTree(paths.fs(parent.id), paths.fs(id)))
+  if (parent === undefined) return made
+  const inherited = Effect.try({
+    try: () => SnapshotFiles.inherit(paths, parent.id, id),
+    catch: toContainerdError("Snapshots.Prepare")
+  })
+  return made.pipe(Effect.andThen(copyTree(paths.fs(parent.id), paths.fs(id))), Effect.andThen(inherited))
 }
 
 /** Reserves the key, fills the directory, publishes it: a crash in between leaves what the next collection removes. */

@@ -7,6 +7,8 @@
  *   state.db                                               labels, leases, snapshots, ingests, containers
  *   ingest/<id>/data                                       blobs that are not complete
  *   snapshots/directory/<id>/fs                            file systems
+ *   snapshots/directory/<id>/metadata.json                 what an ordinary user could not give to the files
+ *   snapshots/directory/<id>/copied                        made when the copy of the parent was finished
  * ```
  *
  * @since 0.1.0

@@ -130,7 +130,7 @@ describe("a commit with a bad option", () => {
   const untouchable = Layer.mergeAll(
     Layer.mock(Containers, {}),
     Layer.mock(ContentStore, {}),
-    Layer.mock(Differ, {}),
+    Layer.mock(Differ, { name: "none" }),
     Layer.mock(Images, {}),
     Layer.mock(Introspection, {}),
     Layer.mock(Leases, {}),

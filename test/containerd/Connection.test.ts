@@ -208,9 +208,10 @@ describe("unary calls", () => {
       const answers = yield* Effect.gen(function* () {
         const differ = yield* Differ
         const overlayfs = (yield* Snapshotters).get("overlayfs")
+        const diff = differ.diff({ lower: [], upper: [], mediaType: layer.mediaType })
         return yield* Effect.all(
           [
-            Leases.withLease({ id: "l" })(differ.diff({ lower: [], upper: [], mediaType: layer.mediaType })),
+            Effect.map(Leases.withLease({ id: "l" })(diff), ({ descriptor }) => descriptor),
             differ.apply(layer, []),
             overlayfs.usage("key")
           ],

@@ -1,7 +1,7 @@
 import * as Zlib from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
-import { compress } from "../../src/layer/Compression.ts"
+import { compress, decompress } from "../../src/layer/Compression.ts"
 import * as Digest from "../../src/oci/Digest.ts"
 import * as Layer from "../../src/oci/Layer.ts"
 import { bytes, file } from "./Tars.ts"
@@ -49,6 +49,77 @@ describe("compress", () => {
       const source = Stream.concat(Stream.make(data), Stream.fail("broken" as const))
       for (const how of ["gzip", "zstd", "uncompressed"] as const) {
         assert.strictEqual(yield* source.pipe(compress(how), Stream.runDrain, Effect.flip), "broken")
+      }
+    })
+  )
+})
+
+const decompressed = (bytes: Uint8Array, size = bytes.length) =>
+  Effect.map(
+    Stream.mkUint8Array(
+      Stream.range(0, Math.ceil(bytes.length / size) - 1).pipe(
+        Stream.map((i) => bytes.subarray(i * size, (i + 1) * size)),
+        decompress
+      )
+    ),
+    (out) => Buffer.from(out)
+  )
+
+describe("decompress", () => {
+  const forms = [
+    ["gzip", Zlib.gzipSync(data)],
+    [
+      "gzip of many members",
+      Buffer.concat([Zlib.gzipSync(data.subarray(0, 1000)), Zlib.gzipSync(data.subarray(1000))])
+    ],
+    ["zstd", Zlib.zstdCompressSync(data)],
+    [
+      "zstd of many frames, one that is skipped among them",
+      Buffer.concat([
+        Buffer.from([0x51, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3]),
+        Zlib.zstdCompressSync(data.subarray(0, 10)),
+        Zlib.zstdCompressSync(data.subarray(10, 200_000)),
+        Zlib.zstdCompressSync(Buffer.alloc(0)),
+        Zlib.zstdCompressSync(data.subarray(200_000))
+      ])
+    ],
+    ["no compression", data]
+  ] as const
+
+  it.effect.each(forms)("reads %s, however it is cut", ([, bytes]) =>
+    Effect.gen(function* () {
+      for (const size of [bytes.length, 1 + (bytes.length >> 7), 4096, 200]) {
+        assert.isTrue((yield* decompressed(bytes, size)).equals(data), `pieces of ${size}`)
+      }
+      if (bytes.length < 5000) assert.isTrue((yield* decompressed(bytes, 1)).equals(data))
+    })
+  )
+
+  it.effect("takes what is shorter than any magic number for a tar", () =>
+    Effect.gen(function* () {
+      for (const short of ["", "a", "\x1f\x8b"]) {
+        const bytes = Buffer.from(short, "latin1")
+        assert.isTrue((yield* decompressed(bytes, 1)).equals(bytes))
+      }
+    })
+  )
+
+  it.effect.each(forms.slice(0, -1))("fails for %s that is cut off or goes on with something else", ([, bytes]) =>
+    Effect.gen(function* () {
+      for (const damaged of [bytes.subarray(0, -5), Buffer.concat([bytes.subarray(0, -20), Buffer.alloc(20, 0xaa)])]) {
+        const error = yield* Effect.flip(decompressed(damaged, 1000))
+        assert.deepStrictEqual([error._tag, error.kind], ["LayerError", "compression"])
+      }
+    })
+  )
+
+  it.live("stops when nobody wants more, and passes the failure of its source on", () =>
+    Effect.gen(function* () {
+      for (const [, bytes] of forms) {
+        const endless = Stream.forever(Stream.make(new Uint8Array(bytes)))
+        yield* endless.pipe(decompress, Stream.take(2), Stream.runDrain)
+        const broken = Stream.concat(Stream.make(bytes.subarray(0, 50)), Stream.fail("broken" as const))
+        assert.strictEqual(yield* broken.pipe(decompress, Stream.runDrain, Effect.flip), "broken")
       }
     })
   )

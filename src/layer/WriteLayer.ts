@@ -1,0 +1,29 @@
+/**
+ * A tar becomes a layer blob of the content store.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import { ContentStore } from "../core/ContentStore.ts"
+import * as Digest from "../oci/Digest.ts"
+import { type Layer, uncompressedLabel } from "../oci/Layer.ts"
+import * as MediaType from "../oci/MediaType.ts"
+import { compress } from "./Compression.ts"
+
+/** One pass; memory does not grow with the layer. A compressed blob carries its diffID in a label, as containerd's do. */
+export const writeLayer = Effect.fnUntraced(function* <E, R>(
+  tar: Stream.Stream<Uint8Array, E, R>,
+  compression: MediaType.Compression
+) {
+  const store = yield* ContentStore
+  const hasher = Digest.hasher()
+  const stream = tar.pipe(
+    Stream.tap((chunk) => Effect.sync(() => hasher.update(chunk))),
+    compress(compression)
+  )
+  const descriptor = yield* store.write(stream, { mediaType: MediaType.layer("oci", compression) })
+  const diffId = hasher.digest()
+  if (compression !== "uncompressed") yield* store.setLabels(descriptor.digest, { [uncompressedLabel]: diffId })
+  return { descriptor, diffId } satisfies Layer
+})
