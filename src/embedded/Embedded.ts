@@ -32,6 +32,14 @@ import * as EmbeddedNamespaces from "./EmbeddedNamespaces.ts"
 import * as EmbeddedSnapshotters from "./EmbeddedSnapshotters.ts"
 import * as EmbeddedTasks from "./EmbeddedTasks.ts"
 
+export { exportArchive, fromDirectory, importArchive } from "../archive/Archive.ts"
+export {
+  type Created,
+  type CreateOptions,
+  createContainer,
+  removeContainer,
+  rootfs
+} from "./CreateContainer.ts"
 export { type Collected, gc, type Item, type Options as GcOptions } from "./Gc.ts"
 
 export interface EmbeddedOptions {

@@ -30,6 +30,9 @@ const fieldsOf = ({ id, image, labels, runtime }: Container): Filter.Fields => {
   return (path) => (path.join(".") === "runtime.name" ? runtime : record(path))
 }
 
+export const alreadyExists = (id: string) =>
+  new AlreadyExists({ message: `container ${JSON.stringify(id)}: already exists` })
+
 /**
  * Makes the record. From then on it keeps its snapshot, so the snapshot comes first, under a lease. Fails with
  * `AlreadyExists`.
@@ -40,7 +43,7 @@ export const create = (container: Container): Effect.Effect<void, ContainerdErro
       const { id, image, labels, runtime, snapshotKey, snapshotter, spec } = container
       if (id === "") refuse("Containers.Create", new InvalidArgument({ message: "a container needs an id" }))
       if (sql.get("select 1 from containers where id = ?", id) !== undefined) {
-        refuse("Containers.Create", new AlreadyExists({ message: `container ${JSON.stringify(id)}: already exists` }))
+        refuse("Containers.Create", alreadyExists(id))
       }
       sql.run(
         "insert into containers values (?, ?, ?, ?, ?, ?, ?, ?)",

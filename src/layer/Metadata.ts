@@ -7,7 +7,7 @@
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { LayerError } from "./LayerError.ts"
-import type * as RawPath from "./RawPath.ts"
+import * as RawPath from "./RawPath.ts"
 import type * as TarEntry from "./TarEntry.ts"
 
 const Id = Schema.Natural
@@ -91,3 +91,18 @@ export const restore = (metadata: Metadata, entry: TarEntry.TarEntry, sameConten
   }
   return special !== undefined && entry.type === "0" && entry.size === 0 ? { ...restored, ...special } : restored
 }
+
+const kinds = { "3": "a character device", "4": "a block device", "6": "a FIFO" }
+
+const sayAttributes = ({ mode, owner, special, xattrs = [] }: Attributes): ReadonlyArray<string> => [
+  ...(special === undefined ? [] : [`is ${kinds[special.type]}`]),
+  ...(owner === undefined ? [] : [`belongs to ${owner.uid}:${owner.gid}`]),
+  ...(mode === undefined ? [] : [`has the mode ${mode.real.toString(8)}`]),
+  ...xattrs.map(([name]) => `has the extended attribute ${RawPath.show(name)}`)
+]
+
+/** For people: what the files are that could not be made so, in the order of their paths. */
+export const describe = ({ paths }: Metadata): ReadonlyArray<{ readonly path: string; readonly what: string }> =>
+  [...paths]
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .flatMap(([path, attributes]) => sayAttributes(attributes).map((what) => ({ path: RawPath.show(path), what })))
