@@ -105,7 +105,7 @@ export const fromDirectory = Effect.fn("Archive.fromDirectory")(
       metadata: yield* owners,
       report: (lost) => notCarried.push(lost)
     })
-    const layer = yield* writeLayer(tar, options.compression ?? "gzip")
+    const layer = yield* writeLayer(tar, { compression: options.compression ?? "gzip" })
     const documents = documentsOf(checked, options, layer)
     yield* ImageDocuments.write(documents, {})
     const image: Images.Image = { name: checked.name, target: documents.manifest.descriptor, labels: {} }

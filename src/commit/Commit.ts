@@ -17,12 +17,13 @@ import type * as Descriptor from "../oci/Descriptor.ts"
 import type * as ImageConfig from "../oci/ImageConfig.ts"
 import type { Layer } from "../oci/Layer.ts"
 import * as Timestamp from "../oci/Timestamp.ts"
+import { lockIndex } from "./AddToIndex.ts"
+import { type Base, readBase } from "./Base.ts"
 import { withCommitLease } from "./CommitLease.ts"
-import { createImage } from "./CreateImage.ts"
+import { createImages } from "./CreateImage.ts"
 import { capture, prepare } from "./DifferCapture.ts"
 import { newImage } from "./NewImage.ts"
 import { type CommitOptions, check, type Request } from "./Options.ts"
-import { layersOf, readParent } from "./ParentImage.ts"
 import { resolve, type Source } from "./Resolve.ts"
 import { Run, step, type Timings } from "./Run.ts"
 import { unpack } from "./Unpack.ts"
@@ -34,8 +35,10 @@ export { type Event, Progress, type Timings } from "./Run.ts"
 
 /** The image that a commit made. */
 export interface Committed {
-  /** The record; its target is the manifest. */
+  /** The record of the first name; its target is the manifest. */
   readonly image: Image
+  /** The records of all names. */
+  readonly images: ReadonlyArray<Image>
   readonly config: Descriptor.Descriptor
   /** The new layer, typed as in the manifest; none when the container had not changed. */
   readonly layer: Option.Option<Layer>
@@ -43,8 +46,10 @@ export interface Committed {
   readonly chainId: Option.Option<ChainId.ChainId>
   /** The image that the container was made from. */
   readonly parent: Option.Option<Image>
-  /** The image that had the name before. */
-  readonly replaced: Option.Option<Image>
+  /** The index that the image was added to. */
+  readonly index: Option.Option<Image>
+  /** Other images that had these names before. */
+  readonly replaced: ReadonlyArray<Image>
   readonly snapshotter: string
   /** Which way the container was read: `containerd` by the daemon's differ, `directory` by the embedded one. */
   readonly differ: string
@@ -62,27 +67,34 @@ const createdOf = (request: Request) =>
     onNone: () => Effect.map(DateTime.nowAsDate, Timestamp.fromDate)
   })
 
+/** The snapshot below the new layer. Usually nothing has to be read to know it. */
+const belowOf = <E, R>(source: Source, base: Effect.Effect<Base, E, R>, { replaceTop, squash }: Request) =>
+  replaceTop === true || (squash !== undefined && squash !== false)
+    ? Effect.map(base, ({ chainId }) => Option.getOrElse(chainId, () => ""))
+    : Effect.succeed(source.snapshot.parent)
+
 const commitSource = Effect.fnUntraced(function* (source: Source, request: Request) {
-  const [parent, prepared] = yield* Effect.all([readParent(source, request), prepare(source, request)], {
-    concurrency: "unbounded"
-  })
-  const captured = yield* capture(source, prepared, parent, request)
+  const reading = yield* Effect.cached(readBase(source, request))
+  const prepared = Effect.flatMap(belowOf(source, reading, request), (below) => prepare(source, below, request))
+  const [base, ready] = yield* Effect.all([reading, prepared], { concurrency: "unbounded" })
+  const captured = yield* capture(source, ready, base, request)
   const layer = yield* captured.layer
-  const image = newImage(source, parent, layer, request, yield* createdOf(request))
+  const image = newImage(source, base, layer, request, yield* createdOf(request))
   const chainId = Option.match(layer, {
-    onNone: () => parent.chainId,
-    onSome: ({ diffId }) => Option.some(ChainId.append(parent.chainId, diffId))
+    onNone: () => base.chainId,
+    onSome: ({ diffId }) => Option.some(ChainId.append(base.chainId, diffId))
   })
   yield* Effect.all(
     [
-      Option.isSome(layer) ? captured.snapshot(layer.value) : unpack(source.snapshotter, layersOf(parent)),
+      Option.isSome(layer) ? captured.snapshot(layer.value) : unpack(source.snapshotter, base.layers),
       writeContent(image, source.snapshotter.name, chainId)
     ],
     { concurrency: "unbounded", discard: true }
   )
-  const record = yield* createImage(image.manifest.descriptor, request)
+  if (request.manifest !== undefined) yield* lockIndex(request.manifest)
+  const records = yield* createImages(image.manifest.descriptor, base, request)
   const { differ, notCarried } = captured
-  return { ...record, config: image.config.descriptor, layer, chainId, parent: parent.image, differ, notCarried }
+  return { ...records, config: image.config.descriptor, layer, chainId, parent: base.image, differ, notCarried }
 })
 
 /**
@@ -127,4 +139,4 @@ export interface BuildStepOptions
  * Commits a builder's container (moby's `CommitBuildStep`): never paused, without a name, with the builder's config.
  * The result is what the next step builds on.
  */
-export const commitBuildStep = (options: BuildStepOptions) => commit({ ...options, pause: false })
+export const commitBuildStep = (options: BuildStepOptions) => commit({ ...options, pause: false, mergeConfig: false })

@@ -57,6 +57,15 @@ export class UnsupportedCompression extends Schema.TaggedError<UnsupportedCompre
   "effect-containerd/UnsupportedCompression"
 )("UnsupportedCompression", fields) {}
 
+/** The image would have more layers than allowed. */
+export class TooManyLayers extends Schema.TaggedError<TooManyLayers>("effect-containerd/TooManyLayers")(
+  "TooManyLayers",
+  fields
+) {}
+
+/** The container has written more than allowed. */
+export class TooLarge extends Schema.TaggedError<TooLarge>("effect-containerd/TooLarge")("TooLarge", fields) {}
+
 export const Reason = Schema.Union([
   InvalidOption,
   ContainerNotFound,
@@ -66,6 +75,8 @@ export const Reason = Schema.Union([
   ParentMismatch,
   ParentIncomplete,
   UnsupportedCompression,
+  TooManyLayers,
+  TooLarge,
   ContainerdError,
   LayerError,
   OciError

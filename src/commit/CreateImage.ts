@@ -1,5 +1,5 @@
 /**
- * Step `createImage`: the image appears, whole, or takes over a name without a moment in which that is gone.
+ * Step `createImage`: the image appears, whole, or takes over names without a moment in which they are gone.
  *
  * @since 0.1.0
  */
@@ -7,6 +7,8 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Images from "../core/Images.ts"
 import type * as Descriptor from "../oci/Descriptor.ts"
+import { addToIndex } from "./AddToIndex.ts"
+import type { Base } from "./Base.ts"
 import type { Request } from "./Options.ts"
 import { step } from "./Run.ts"
 
@@ -24,18 +26,30 @@ const keepAsDangling = Effect.fnUntraced(function* (name: string, replacement: D
   yield* Images.put({ ...old.value, name: danglingName(old.value.target) })
 })
 
+const putOne = Effect.fnUntraced(function* (name: string, target: Descriptor.Descriptor, request: Request) {
+  if (request.keepReplaced === true && request.names.length > 0) yield* keepAsDangling(name, target)
+  const image: Images.Image = { name, target, labels: request.labels ?? {} }
+  // After a lost answer the image may be there; putting it again finds out.
+  const replaced = yield* Effect.retry(Images.put(image), { while: (error) => error.isRetryable, times: 2 })
+  return { image, replaced }
+})
+
 /**
- * Writes the record; the last effect of a commit. An interruption waits for it, so that the image is there or not, and
+ * Writes the records; the last effect of a commit. An interruption waits for it, so that the image is there or not, and
  * is known to be.
  */
-export const createImage = Effect.fnUntraced(
-  function* (target: Descriptor.Descriptor, request: Request) {
-    const name = Option.getOrElse(request.name, () => danglingName(target))
-    if (request.keepReplaced === true && Option.isSome(request.name)) yield* keepAsDangling(name, target)
-    const image: Images.Image = { name, target, labels: request.labels ?? {} }
-    // After a lost answer the image may be there; putting it again finds out.
-    const replaced = yield* Effect.retry(Images.put(image), { while: (error) => error.isRetryable, times: 2 })
-    return { image, replaced }
+export const createImages = Effect.fnUntraced(
+  function* (target: Descriptor.Descriptor, base: Base, request: Request) {
+    const index = request.manifest === undefined ? undefined : yield* addToIndex(request.manifest, target, base)
+    const [first = danglingName(target), ...others] = request.names
+    const { image, replaced } = yield* putOne(first, target, request)
+    const rest = yield* Effect.forEach(others, (name) => putOne(name, target, request))
+    return {
+      image,
+      index: Option.fromUndefinedOr(index),
+      images: [image, ...rest.map((one) => one.image)],
+      replaced: [replaced, ...rest.map((one) => one.replaced)].flatMap(Option.toArray)
+    }
   },
   Effect.uninterruptible,
   step("createImage")

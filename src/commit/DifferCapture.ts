@@ -19,18 +19,18 @@ import type * as Descriptor from "../oci/Descriptor.ts"
 import * as Digest from "../oci/Digest.ts"
 import * as Layer from "../oci/Layer.ts"
 import * as MediaType from "../oci/MediaType.ts"
+import type { Base } from "./Base.ts"
 import type { Captured } from "./Capture.ts"
-import { UnsupportedCompression } from "./CommitError.ts"
+import { TooLarge, UnsupportedCompression } from "./CommitError.ts"
 import type { Request } from "./Options.ts"
-import type { Parent } from "./ParentImage.ts"
 import * as Pause from "./Pause.ts"
 import type { Source } from "./Resolve.ts"
-import { edits, rewriteLayer } from "./RewriteLayer.ts"
+import { isRewritten, rewriteLayer } from "./RewriteLayer.ts"
 import { step } from "./Run.ts"
 
 /** The form in which the differ writes the layer; one that will be rewritten is compressed only then. */
 const diffMediaType = (request: Request): string =>
-  MediaType.layer("oci", edits(request).length === 0 ? request.compression : "uncompressed")
+  MediaType.layer("oci", isRewritten(request) ? "uncompressed" : request.compression)
 
 const checkSupport = Effect.fnUntraced(function* (mediaType: string, request: Request) {
   const differ = yield* Differ
@@ -55,14 +55,29 @@ export interface Prepared {
   readonly target: Active
 }
 
-/** Changes nothing that the container could notice. */
-export const prepare = Effect.fnUntraced(function* (source: Source, request: Request) {
-  const { snapshot, snapshotter } = source
+/** Snapshots that are whole copies: their usage is not that of the change. */
+const copies = new Set(["directory", "native"])
+
+/** Before anything is read. */
+const checkSize = Effect.fnUntraced(function* ({ snapshot, snapshotter }: Source, { maxSize }: Request) {
+  if (maxSize === undefined) return
+  const own = yield* snapshotter.usage(snapshot.name)
+  const isCopy = copies.has(snapshotter.name) && snapshot.parent !== ""
+  const size = own.size - (isCopy ? (yield* snapshotter.usage(snapshot.parent)).size : 0)
+  if (size <= maxSize) return
+  const message = `the container has written ${size} bytes, and at most ${maxSize} are allowed: remove what it does not need, or allow more`
+  return yield* new TooLarge({ message })
+})
+
+/** Changes nothing that the container could notice. `below` is the snapshot that the layer will stand on. */
+export const prepare = Effect.fnUntraced(function* (source: Source, below: string, request: Request) {
+  const { snapshotter } = source
+  yield* checkSize(source, request)
   const { target, upper, view } = yield* Effect.all(
     {
-      view: snapshotter.view({ key: uniqueName("commit-parent"), parent: snapshot.parent }),
+      view: snapshotter.view({ key: uniqueName("commit-parent"), parent: below }),
       upper: mountsOf(source),
-      target: prepareTarget(snapshotter, snapshot.parent),
+      target: prepareTarget(snapshotter, below),
       supported: checkSupport(diffMediaType(request), request)
     },
     { concurrency: "unbounded" }
@@ -94,32 +109,27 @@ const diffIdOf = Effect.fnUntraced(function* (blob: Descriptor.Descriptor) {
   )
 })
 
-/**
- * The layer in the parent's form: containerd's differ writes OCI types only, and consumers refuse manifests whose types
- * are mixed (containers/image).
- */
-const layerOf = Effect.fnUntraced(function* (blob: Descriptor.Descriptor, parent: Parent, request: Request) {
-  const diffId = yield* diffIdOf(blob).pipe(step("diff"))
-  if (diffId === Layer.emptyDiffId) return Option.none<Layer.Layer>()
-  const captured: Layer.Layer = { descriptor: blob, diffId }
-  const layer = edits(request).length === 0 ? captured : yield* rewriteLayer(captured, request)
-  return Option.some(Layer.retyped(layer, MediaType.layer(parent.format, request.compression)))
+/** The layer in the form of the image: differs write OCI types only. */
+const layerOf = Effect.fnUntraced(function* (
+  blob: Descriptor.Descriptor,
+  source: Source,
+  { format }: Base,
+  request: Request
+) {
+  const captured: Layer.Layer = { descriptor: blob, diffId: yield* diffIdOf(blob).pipe(step("diff")) }
+  const mediaType = MediaType.layer(format, request.compression)
+  return Option.map(yield* rewriteLayer(captured, source, request), (layer) => Layer.retyped(layer, mediaType))
 })
 
 /** Reads the container. What comes back is a blob in the content store, held by the lease. */
-export const capture = Effect.fnUntraced(function* (
-  source: Source,
-  prepared: Prepared,
-  parent: Parent,
-  request: Request
-) {
+export const capture = Effect.fnUntraced(function* (source: Source, prepared: Prepared, base: Base, request: Request) {
   const { name } = yield* Differ
   const { descriptor, notCarried } = yield* diff(source, prepared, request)
   return {
     differ: name,
     notCarried,
-    layer: layerOf(descriptor, parent, request),
+    layer: layerOf(descriptor, source, base, request),
     snapshot: (layer: Layer.Layer) =>
-      extract(source.snapshotter, prepared.target, parent.chainId, layer).pipe(step("apply"))
+      extract(source.snapshotter, prepared.target, base.chainId, layer).pipe(step("apply"))
   } satisfies Captured<unknown>
 })

@@ -8,14 +8,18 @@
  */
 import * as Option from "effect/Option"
 import type { ImageDocuments } from "../core/ImageDocuments.ts"
+import type * as Descriptor from "../oci/Descriptor.ts"
 import * as ImageConfig from "../oci/ImageConfig.ts"
 import type { Layer } from "../oci/Layer.ts"
 import * as Manifest from "../oci/Manifest.ts"
 import * as MediaType from "../oci/MediaType.ts"
 import type { Timestamp } from "../oci/Timestamp.ts"
+import { type Base, containerAnnotation } from "./Base.ts"
+import { fromSpec, merge } from "./MergeConfig.ts"
 import type { Request } from "./Options.ts"
-import type { Parent } from "./ParentImage.ts"
 import type { Source } from "./Resolve.ts"
+
+const commandOf = ({ spec }: Source): string => spec.process?.args?.join(" ") ?? ""
 
 const historyEntry = (
   source: Source,
@@ -25,33 +29,47 @@ const historyEntry = (
   isEmpty: boolean
 ): ImageConfig.History => ({
   created,
-  created_by: request.createdBy ?? source.command,
+  created_by: request.createdBy ?? commandOf(source),
   ...(author === undefined ? {} : { author }),
   ...(request.message === undefined ? {} : { comment: request.message }),
   ...(isEmpty ? { empty_layer: true } : {})
 })
 
+/** What containers of the new image run; `null` and `undefined` stay what they are in the parent. */
+const containerConfig = ({ spec }: Source, { config: { config: image } }: Base, request: Request) => {
+  const { config, configFrom, mergeConfig } = request
+  if (mergeConfig === false) return config
+  const container = request.containerConfig ?? (configFrom === "container" ? fromSpec(image ?? {}, spec) : image)
+  return config === undefined ? container : merge(config, container ?? {})
+}
+
 const newConfig = (
   source: Source,
-  parent: Parent,
+  base: Base,
   layer: Option.Option<Layer>,
   request: Request,
   created: Timestamp
 ): ImageConfig.ImageConfig => {
-  const author = request.author ?? parent.config.author
-  const diffIds = [...ImageConfig.diffIds(parent.config), ...Option.toArray(layer).map(({ diffId }) => diffId)]
+  const { history: _, ...parent } = base.config
+  const author = request.author ?? parent.author
+  const diffIds = [...base.layers, ...Option.toArray(layer)].map(({ diffId }) => diffId)
+  const entry = historyEntry(source, request, created, author, Option.isNone(layer))
+  const config = containerConfig(source, base, request)
   return {
-    ...parent.config,
+    ...parent,
     created,
     ...(author === undefined ? {} : { author }),
-    ...(request.config === undefined ? {} : { config: request.config }),
-    rootfs: { ...parent.config.rootfs, diff_ids: diffIds },
-    history: [
-      ...ImageConfig.history(parent.config),
-      historyEntry(source, request, created, author, Option.isNone(layer))
-    ]
+    ...(config === undefined ? {} : { config }),
+    rootfs: { ...parent.rootfs, diff_ids: diffIds },
+    ...(request.history === "omit" ? {} : { history: [...base.history, entry] })
   }
 }
+
+/** Says whose layer it is, for the next commit that may replace it. */
+const marked = ({ descriptor }: Layer, { id }: Source, { replaceTop }: Request): Descriptor.Descriptor =>
+  replaceTop === true
+    ? { ...descriptor, annotations: { ...descriptor.annotations, [containerAnnotation]: id } }
+    : descriptor
 
 /**
  * Annotations, subject and artifact type of the parent's manifest are about the parent, so they do not go over to the
@@ -59,14 +77,18 @@ const newConfig = (
  */
 export const newImage = (
   source: Source,
-  parent: Parent,
+  base: Base,
   layer: Option.Option<Layer>,
   request: Request,
   created: Timestamp
 ): ImageDocuments => {
-  const config = ImageConfig.encode(newConfig(source, parent, layer, request, created), MediaType.config(parent.format))
-  const mediaType = MediaType.manifest(parent.format)
-  const layers = [...parent.layers, ...Option.toArray(layer).map(({ descriptor }) => descriptor)]
-  const manifest = Manifest.encode({ schemaVersion: 2, mediaType, config: config.descriptor, layers }, mediaType)
-  return { config, manifest }
+  const config = ImageConfig.encode(newConfig(source, base, layer, request, created), MediaType.config(base.format))
+  const mediaType = MediaType.manifest(base.format)
+  const layers = [
+    ...base.layers.map(({ descriptor }) => descriptor),
+    ...Option.toArray(layer).map((one) => marked(one, source, request))
+  ]
+  const annotations = request.annotations === undefined ? {} : { annotations: request.annotations }
+  const manifest = { schemaVersion: 2, mediaType, config: config.descriptor, layers, ...annotations } as const
+  return { config, manifest: Manifest.encode(manifest, mediaType) }
 }

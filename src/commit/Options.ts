@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import type * as Result from "effect/Result"
 import * as IdMap from "../layer/IdMap.ts"
 import type * as ImageConfig from "../oci/ImageConfig.ts"
-import type { Compression } from "../oci/MediaType.ts"
+import type { Compression, Format } from "../oci/MediaType.ts"
 import * as Platform from "../oci/Platform.ts"
 import * as Reference from "../oci/Reference.ts"
 import * as Timestamp from "../oci/Timestamp.ts"
@@ -18,20 +18,27 @@ export interface CommitOptions {
   /** The container's id in the namespace. */
   readonly container: string
   /**
-   * The new image's name, normalised as Docker does (`app` is `docker.io/library/app:latest`). An image of that name
-   * is replaced. Without a name the image is recorded as `moby-dangling@<digest>`, Docker's form of an untagged image.
+   * The new image's name, or several, normalised as Docker does (`app` is `docker.io/library/app:latest`). Images of
+   * these names are replaced. Without a name the image is recorded as `moby-dangling@<digest>`, Docker's form of an
+   * untagged image.
    */
-  readonly name?: string | undefined
+  readonly name?: string | ReadonlyArray<string> | undefined
   /** `docker commit --author`; the parent's author where there is none. */
   readonly author?: string | undefined
   /** `docker commit --message`: the comment in the image's history. */
   readonly message?: string | undefined
   /** Freeze a running container while its files are read. True by default. */
   readonly pause?: boolean | undefined
+  /** Whose media types the manifest, the config and every layer have: the parent's (`auto`) by default. */
+  readonly format?: Format | "auto" | undefined
   /** Of the new layer. `gzip` by default. */
   readonly compression?: Compression | undefined
+  /** 1 (fast) to 9 for gzip, to 22 for zstd; by default what the differ takes (gzip 6, zstd 3). */
+  readonly compressionLevel?: number | undefined
   /** RFC 3339, for the image's `created`. Now by default; with it, the same container state gives the same digests. */
   readonly created?: string | undefined
+  /** With `created`: no file of the new layer is younger than that (buildah's `--rewrite-timestamp`). */
+  readonly rewriteTimestamp?: boolean | undefined
   /** Of a multi-platform parent (`linux/arm64`). By default the platform whose layers the container stands on. */
   readonly platform?: string | undefined
   /** Where the container's snapshot is. By default where the container's record says. */
@@ -42,23 +49,59 @@ export interface CommitOptions {
   readonly idMap?: IdMap.IdMap | undefined
   /** What made the layer, for the history. By default the container's command. */
   readonly createdBy?: string | undefined
-  /** Replaces the `config` of the parent's image config as a whole. */
+  /** What the new image runs. What it leaves open comes from the container's config (moby's rules, `MergeConfig.ts`). */
   readonly config?: ImageConfig.ContainerConfig | undefined
-  /** Labels of the image record. */
+  /** False: `config` is all, as a builder has it. True by default. */
+  readonly mergeConfig?: boolean | undefined
+  /** The container's own config, where its owner knows it (`docker inspect`). */
+  readonly containerConfig?: ImageConfig.ContainerConfig | undefined
+  /**
+   * Without `containerConfig`: the container's config is its image's (`image`, the default), or is told by its OCI spec
+   * (`container`): environment, arguments, user and directory, whatever secrets they hold.
+   */
+  readonly configFrom?: "image" | "container" | undefined
+  /** `omit` leaves the parent's history out, too. `keep` by default. */
+  readonly history?: "keep" | "omit" | undefined
+  /** Of the manifest (OCI format only); the parent's are about the parent and do not go over. */
+  readonly annotations?: Readonly<Record<string, string>> | undefined
+  /** Labels of the image record; those of the image's config are changes. */
   readonly labels?: Readonly<Record<string, string>> | undefined
+  /** One layer in place of all, or of the parent's last N and the new one. */
+  readonly squash?: boolean | number | undefined
+  /**
+   * The change replaces the parent's last layer, if that came from an earlier commit of the same container with this
+   * option. A container that is saved and made again, again and again, keeps one layer.
+   */
+  readonly replaceTop?: boolean | undefined
+  /** Of the new image, 127 by default: overlayfs does not stack many more. */
+  readonly maxLayers?: number | undefined
+  /** Bytes that the container may have written; checked before it is read. No limit by default. */
+  readonly maxSize?: number | undefined
+  /** Globs from the root, as in a .dockerignore (`var/cache`): not in the layer, deletions neither. */
+  readonly exclude?: ReadonlyArray<string> | undefined
+  /** Globs from the root: nothing else, but the directories that lead there, is in the layer. */
+  readonly include?: ReadonlyArray<string> | undefined
+  /** The empty files and directories that runtimes make to mount something over: left out (`omit`) by default. */
+  readonly stubs?: "omit" | "keep" | undefined
   /** Go on when blobs of the parent are not in the content store; the image can then run here, but not be pushed. */
   readonly allowMissingParents?: boolean | undefined
+  /** The name of an index (a multi-platform image), new or not, that the image is added to. */
+  readonly manifest?: string | undefined
   /** Keep an image that loses its name to this one as `moby-dangling@<digest>`, as `docker commit` does. */
   readonly keepReplaced?: boolean | undefined
 }
 
 /** Options that were checked. */
 export interface Request extends Omit<CommitOptions, "name" | "created" | "platform"> {
-  readonly name: Option.Option<string>
+  readonly names: ReadonlyArray<string>
   readonly created: Option.Option<Timestamp.Timestamp>
   readonly platform: Option.Option<Platform.Platform>
   readonly pause: boolean
+  readonly format: Format | "auto"
   readonly compression: Compression
+  readonly maxLayers: number
+  readonly exclude: ReadonlyArray<string>
+  readonly include: ReadonlyArray<string>
 }
 
 /** What a parser makes of an option's text; its failure is a failure of the option. */
@@ -73,34 +116,83 @@ const parsed = <A>(
 const optional = <A, B>(value: A | undefined, check: (value: A) => Effect.Effect<B, InvalidOption>) =>
   Effect.transposeOption(Option.map(Option.fromUndefinedOr(value), check))
 
-const imageName = Effect.fnUntraced(function* (text: string) {
-  const reference = yield* parsed("name", Reference.parse)(text)
-  if (Option.isSome(reference.digest)) {
-    const message = `an image cannot be given the digest in "${text}": leave it out, the digest follows from the content`
-    return yield* new InvalidOption({ option: "name", message })
-  }
-  return Reference.format(Reference.withDefaultTag(reference))
-})
+const imageName = (option: "name" | "manifest") =>
+  Effect.fnUntraced(function* (text: string) {
+    const reference = yield* parsed(option, Reference.parse)(text)
+    if (Option.isSome(reference.digest)) {
+      const message = `an image cannot be given the digest in "${text}": leave it out, the digest follows from the content`
+      return yield* new InvalidOption({ option, message })
+    }
+    return Reference.format(Reference.withDefaultTag(reference))
+  })
 
-const notEmpty = (option: "container" | "snapshotter" | "parent") => (value: string) =>
+const names = (name: string | ReadonlyArray<string>) =>
+  Effect.map(Effect.forEach(typeof name === "string" ? [name] : name, imageName("name")), (all) => [...new Set(all)])
+
+const notEmpty = (option: keyof CommitOptions) => (value: string) =>
   value === "" ? new InvalidOption({ option, message: `the option ${option} is empty` }) : Effect.void
 
 const checkIds = (ids: IdMap.IdMap) =>
   Effect.mapError(Effect.fromResult(IdMap.check(ids)), ({ message }) => new InvalidOption({ option: "idMap", message }))
 
-/** Fails with `InvalidOption` for the first option that is not well formed. */
-export const check = Effect.fnUntraced(function* (options: CommitOptions) {
+const natural = (option: keyof CommitOptions, least: number) => (value: number) => {
+  const message = `the option ${option} is ${value}: it must be a whole number from ${least} on`
+  return Number.isSafeInteger(value) && value >= least ? Effect.void : new InvalidOption({ option, message })
+}
+
+const levels = { gzip: 9, zstd: 22, uncompressed: 0 } as const
+
+const checkLevel = (compression: Compression) => (level: number) => {
+  const option = "compressionLevel"
+  const most = levels[compression]
+  if (most === 0) return new InvalidOption({ option, message: "an uncompressed layer has no compression level" })
+  const message = `the option ${option} is ${level}: ${compression} has the levels 1 to ${most}`
+  return Number.isInteger(level) && level >= 1 && level <= most ? Effect.void : new InvalidOption({ option, message })
+}
+
+/** Options that say nothing together, or against each other. */
+const checkTogether = (options: CommitOptions): Effect.Effect<void, InvalidOption> => {
+  const refuse = (option: keyof CommitOptions, message: string) => Effect.fail(new InvalidOption({ option, message }))
+  if (options.rewriteTimestamp === true && options.created === undefined) {
+    return refuse("rewriteTimestamp", "the option rewriteTimestamp needs the time that created names")
+  }
+  if (options.replaceTop === true && options.squash !== undefined && options.squash !== false) {
+    return refuse("replaceTop", "the options replaceTop and squash both say what becomes of the last layer: give one")
+  }
+  return options.annotations !== undefined && options.format === "docker"
+    ? refuse("annotations", "Docker's manifests have no annotations: leave them out, or give the format oci")
+    : Effect.void
+}
+
+const checkValues = Effect.fnUntraced(function* (options: CommitOptions) {
   yield* notEmpty("container")(options.container)
   yield* optional(options.snapshotter, notEmpty("snapshotter"))
   yield* optional(options.parent, notEmpty("parent"))
   yield* optional(options.idMap, checkIds)
+  yield* optional(options.compressionLevel, checkLevel(options.compression ?? "gzip"))
+  yield* optional(typeof options.squash === "number" ? options.squash : undefined, natural("squash", 1))
+  yield* optional(options.maxLayers, natural("maxLayers", 1))
+  yield* optional(options.maxSize, natural("maxSize", 0))
+  yield* Effect.forEach(options.exclude ?? [], notEmpty("exclude"))
+  yield* Effect.forEach(options.include ?? [], notEmpty("include"))
+  yield* checkTogether(options)
+})
+
+/** Fails with `InvalidOption` for the first option that is not well formed. */
+export const check = Effect.fnUntraced(function* (options: CommitOptions) {
+  yield* checkValues(options)
   const request: Request = {
     ...options,
-    name: yield* optional(options.name, imageName),
+    names: yield* names(options.name ?? []),
+    manifest: Option.getOrUndefined(yield* optional(options.manifest, imageName("manifest"))),
     created: yield* optional(options.created, parsed("created", Timestamp.parse)),
     platform: yield* optional(options.platform, parsed("platform", Platform.parse)),
     pause: options.pause ?? true,
-    compression: options.compression ?? "gzip"
+    format: options.format ?? "auto",
+    compression: options.compression ?? "gzip",
+    maxLayers: options.maxLayers ?? 127,
+    exclude: options.exclude ?? [],
+    include: options.include ?? []
   }
   return request
 })

@@ -1,5 +1,5 @@
 /**
- * Step `readParent`: the image that the container was made from, held by the lease and known to be whole *before* the
+ * The image that the container was made from, held by the lease and known to be whole *before* the
  * container is paused.
  *
  * @since 0.1.0
@@ -21,13 +21,12 @@ import { ParentIncomplete, ParentMismatch, ParentNotFound } from "./CommitError.
 import { holdBlobs } from "./HoldBlobs.ts"
 import type { Request } from "./Options.ts"
 import type { Source } from "./Resolve.ts"
-import { step } from "./Run.ts"
 
 /** What the new image builds on. */
 export interface Parent {
   /** None for a container without an image. */
   readonly image: Option.Option<Image>
-  /** The form of the parent's manifest, which the new one keeps. */
+  /** The form of the manifest. */
   readonly format: MediaType.Format
   readonly layers: ReadonlyArray<Descriptor.Descriptor>
   readonly config: ImageConfig.ImageConfig
@@ -129,4 +128,4 @@ export const readParent = Effect.fnUntraced(function* (source: Source, request: 
     config: config.value,
     chainId: chainIdOf(config.value)
   } satisfies Parent
-}, step("readParent"))
+})

@@ -25,8 +25,8 @@ export interface Source {
   readonly snapshotter: Snapshotter
   /** The container's own snapshot; its `name` is the key. */
   readonly snapshot: Info
-  /** What the container runs, as moby and nerdctl write it into the history. */
-  readonly command: string
+  /** What the container runs, and what is mounted into it. */
+  readonly spec: RuntimeSpec.RuntimeSpec
 }
 
 const notFound = Effect.fnUntraced(function* (id: string) {
@@ -79,10 +79,9 @@ const findImage = Effect.fnUntraced(function* (name: string) {
   )
 })
 
-const commandOf = (spec: Uint8Array): string => {
-  const decoded = spec.length === 0 ? undefined : Result.getOrElse(RuntimeSpec.decode(spec), () => undefined)
-  return decoded?.process?.args?.join(" ") ?? ""
-}
+/** Without one, or with one that cannot be read, nothing is known of what the container runs. */
+const specOf = (spec: Uint8Array): RuntimeSpec.RuntimeSpec =>
+  spec.length === 0 ? {} : Result.getOrElse(RuntimeSpec.decode(spec), () => ({}))
 
 /** Fails when the container, its snapshot or its image is not there. Nothing is changed. */
 export const resolve = Effect.fnUntraced(function* (request: Request) {
@@ -106,6 +105,6 @@ export const resolve = Effect.fnUntraced(function* (request: Request) {
     status,
     snapshotter,
     snapshot,
-    command: commandOf(container.spec)
+    spec: specOf(container.spec)
   } satisfies Source
 }, step("resolve"))

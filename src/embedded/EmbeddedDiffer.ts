@@ -87,7 +87,9 @@ const make = Effect.gen(function* () {
       const tar = yield* tarOf(paths, options, ({ path, what }) =>
         notCarried.push(path === "" ? what : `${path}: ${what}`)
       )
-      const { descriptor } = yield* writeLayer(tar, compression).pipe(Effect.mapError(toContainerdError(diffMethod)))
+      const { descriptor } = yield* writeLayer(tar, { compression }).pipe(
+        Effect.mapError(toContainerdError(diffMethod))
+      )
       return { descriptor, notCarried }
     },
     Effect.provideService(ContentStore, store)

@@ -61,7 +61,9 @@ const removeDirectories = (paths: Paths, { directories, ingests, snapshots }: Un
       ...snapshots.map(({ id }) => paths.snapshot(id)),
       ...directories.map((directory) => directoryPath(paths, directory))
     ],
-    (path) => Files.removeTree(method, path),
+    // A child of a process that died may still write into it: then it is the next collection's.
+    (path) =>
+      Effect.catchReason(Files.removeTree(method, path), "ContainerdError", "FailedPrecondition", () => Effect.void),
     { discard: true }
   )
 

@@ -19,15 +19,19 @@ const through =
       onError: (cause) => new LayerError({ kind: "compression", message: `${what}: ${String(cause)}`, cause })
     })
 
-/** Compresses at the level that containerd's own differ uses: gzip 6, zstd 3. */
+const zstdOptions = (level: number | undefined) =>
+  level === undefined ? {} : { params: { [Zlib.constants.ZSTD_c_compressionLevel]: level } }
+
+/** By default at the level that containerd's own differ uses: gzip 6, zstd 3. */
 export const compress = (
-  compression: Compression
+  compression: Compression,
+  level?: number
 ): (<E, R>(self: Stream.Stream<Uint8Array, E, R>) => Stream.Stream<Uint8Array, E | LayerError, R>) => {
   switch (compression) {
     case "gzip":
-      return through(() => Zlib.createGzip(), "gzip")
+      return through(() => Zlib.createGzip(level === undefined ? {} : { level }), "gzip")
     case "zstd":
-      return through(() => Zlib.createZstdCompress(), "zstd")
+      return through(() => Zlib.createZstdCompress(zstdOptions(level)), "zstd")
     case "uncompressed":
       return (self) => self
   }

@@ -69,7 +69,8 @@ const parseTime = (text: string): bigint => {
 /** containerd takes a time that does not fit into 64 bits of nanoseconds for none. */
 const bounded = (nanos: bigint): bigint => (BigInt.asIntN(64, nanos) === nanos ? nanos : 0n)
 
-const mtimeOf = ({ block, pax }: TarReader.Header): bigint => {
+/** Nanoseconds since 1970. */
+export const mtimeOf = ({ block, pax }: Pick<TarReader.Header, "block" | "pax">): bigint => {
   const record = TarReader.paxValue(pax, "mtime")
   const nanos = record === undefined ? BigInt(TarHeader.mtime(block)) * second : parseTime(RawPath.fromBytes(record))
   return bounded(nanos)

@@ -31,7 +31,9 @@ export type Event =
   | { readonly _tag: "Entry"; readonly header: Header }
   /** A part of the content of the entry before it. */
   | { readonly _tag: "Data"; readonly bytes: Uint8Array }
-  /** Padding, global headers and the end. */
+  /** The zeros after the content. */
+  | { readonly _tag: "Padding"; readonly bytes: Uint8Array }
+  /** Global headers and the end. */
   | { readonly _tag: "Rest"; readonly bytes: Uint8Array }
 
 /** A global header (`g`) is no prefix: it is passed on as it is and says nothing, as in Go. */
@@ -94,7 +96,11 @@ export const formatPrefix = (prefix: Prefix): ReadonlyArray<Uint8Array> => [
   padding(prefix.data.length)
 ]
 
-type State = "header" | "prefix" | "data" | "rest" | "end" | "after"
+type State = "header" | "prefix" | "data" | "padding" | "rest" | "end" | "after"
+
+/** What passes through in any pieces, and as what. */
+const passing = { data: "Data", padding: "Padding", rest: "Rest", after: "Rest" } as const
+const isPassing = (state: State): state is keyof typeof passing => state in passing
 
 export interface Reader {
   /** What the next bytes hold, however they are cut. Throws a `LayerError` when the tar is damaged. */
@@ -117,8 +123,8 @@ export const make = (): Reader => {
     state = next
     want = bytes
     if (bytes > 0) return
-    if (next === "data") enter("rest", afterData)
-    else if (next === "rest") enter("header", TarHeader.blockSize)
+    if (next === "data") enter("padding", afterData)
+    else if (next === "padding" || next === "rest") enter("header", TarHeader.blockSize)
   }
 
   const enterData = (size: number) => {
@@ -178,8 +184,8 @@ export const make = (): Reader => {
   }
 
   const take = (part: Uint8Array, out: Array<Event>) => {
-    if (state === "data" || state === "rest" || state === "after") {
-      if (part.length > 0) out.push({ _tag: state === "data" ? "Data" : "Rest", bytes: part })
+    if (isPassing(state)) {
+      if (part.length > 0) out.push({ _tag: passing[state], bytes: part })
       return enter(state, want - part.length)
     }
     if (state === "end") out.push({ _tag: "Rest", bytes: part })

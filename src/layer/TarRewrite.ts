@@ -6,6 +6,8 @@
  */
 import * as Stream from "effect/Stream"
 import type { LayerError } from "./LayerError.ts"
+import type * as RawPath from "./RawPath.ts"
+import * as TarEntry from "./TarEntry.ts"
 import * as TarHeader from "./TarHeader.ts"
 import * as TarReader from "./TarReader.ts"
 
@@ -18,23 +20,33 @@ export interface Entry {
   readonly uid: number
   readonly gid: number
   readonly pax: ReadonlyArray<TarHeader.PaxRecord>
+  readonly header: TarReader.Header
 }
 
 /** What an edit may change. */
 export interface Edited extends Pick<Entry, "uid" | "gid" | "pax"> {
   /** Whole seconds since 1970, in place of what the entry has. */
   readonly mtime?: number
+  /** Other names; such an entry is written anew. */
+  readonly names?: { readonly path?: RawPath.RawPath; readonly link?: RawPath.RawPath }
 }
 
-/** An entry that an edit gives back as it was keeps its bytes. It may throw a {@link LayerError}. */
-export type Edit = (entry: Entry) => Edited
+/**
+ * An entry that an edit gives back as it was keeps its bytes; `undefined` leaves it out, content included. It may throw
+ * a {@link LayerError}.
+ */
+export type Edit = (entry: Entry) => Edited | undefined
 
 /** One edit after the other. */
 export const all =
   (edits: ReadonlyArray<Edit>): Edit =>
   (entry) => {
     let edited: Edited = entry
-    for (const edit of edits) edited = { ...edited, ...edit({ ...entry, ...edited }) }
+    for (const edit of edits) {
+      const next = edit({ ...entry, ...edited })
+      if (next === undefined) return undefined
+      edited = { ...edited, ...next }
+    }
     return edited
   }
 
@@ -64,10 +76,18 @@ const paxPrefix = (
 
 const times = ({ mtime }: Edited) => (mtime === undefined ? {} : { mtime })
 
-/** The header as the edit wants it, with what goes before it. */
-const editHeader = (edit: Edit, header: TarReader.Header): ReadonlyArray<Uint8Array> => {
-  const { block, gid, pax, prefixes, uid } = header
-  const edited = edit(header)
+const renamed = (header: TarReader.Header, { gid, mtime, names, pax, uid }: Edited): ReadonlyArray<Uint8Array> => {
+  const entry = TarEntry.decode({ ...header, pax })
+  const time = mtime === undefined ? {} : { mtime: BigInt(mtime) * 1_000_000_000n }
+  return [TarEntry.encode({ ...entry, ...time, ...names, uid, gid })]
+}
+
+/** The header as the edit wants it, with what goes before it; `undefined` for an entry that is left out. */
+const editHeader = (edit: Edit, header: TarReader.Header): ReadonlyArray<Uint8Array> | undefined => {
+  const { block, gid, path, pax, prefixes, type, uid } = header
+  const edited = edit({ path, type, uid, gid, pax, header })
+  if (edited === undefined) return undefined
+  if (edited.names !== undefined) return renamed(header, edited)
   const sameTime =
     edited.mtime === undefined || (edited.mtime === TarHeader.mtime(block) && !pax.some(({ key }) => timeKeys.has(key)))
   if (edited.uid === uid && edited.gid === gid && edited.pax === pax && sameTime) {
@@ -81,16 +101,28 @@ const editHeader = (edit: Edit, header: TarReader.Header): ReadonlyArray<Uint8Ar
   ]
 }
 
+/** What goes out for what comes in. */
+const rewriter = (edit: Edit) => {
+  let leftOut = false
+  return (event: TarReader.Event): ReadonlyArray<Uint8Array> => {
+    if (event._tag === "Entry") {
+      const out = editHeader(edit, event.header)
+      leftOut = out === undefined
+      return out ?? []
+    }
+    return leftOut && event._tag !== "Rest" ? [] : [event.bytes]
+  }
+}
+
 /** Rewrites the header of every entry. Fails with a `LayerError` when the tar is damaged or the edit refuses. */
 export const rewrite =
   (edit: Edit) =>
   <E, R>(self: Stream.Stream<Uint8Array, E, R>): Stream.Stream<Uint8Array, E | LayerError, R> =>
     Stream.suspend(() => {
       const reader = TarReader.make()
-      const rewritten = (chunk: Uint8Array) =>
-        reader.push(chunk).flatMap((event) => (event._tag === "Entry" ? editHeader(edit, event.header) : [event.bytes]))
+      const rewritten = rewriter(edit)
       return self.pipe(
-        Stream.mapEffect((chunk) => TarReader.attempt(() => rewritten(chunk))),
+        Stream.mapEffect((chunk) => TarReader.attempt(() => reader.push(chunk).flatMap(rewritten))),
         Stream.flattenIterable,
         Stream.concat(Stream.fromEffectDrain(TarReader.attempt(reader.finish)))
       )

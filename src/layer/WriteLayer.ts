@@ -11,16 +11,21 @@ import { type Layer, uncompressedLabel } from "../oci/Layer.ts"
 import * as MediaType from "../oci/MediaType.ts"
 import { compress } from "./Compression.ts"
 
+export interface Form {
+  readonly compression: MediaType.Compression
+  readonly compressionLevel?: number | undefined
+}
+
 /** One pass; memory does not grow with the layer. A compressed blob carries its diffID in a label, as containerd's do. */
 export const writeLayer = Effect.fnUntraced(function* <E, R>(
   tar: Stream.Stream<Uint8Array, E, R>,
-  compression: MediaType.Compression
+  { compression, compressionLevel }: Form
 ) {
   const store = yield* ContentStore
   const hasher = Digest.hasher()
   const stream = tar.pipe(
     Stream.tap((chunk) => Effect.sync(() => hasher.update(chunk))),
-    compress(compression)
+    compress(compression, compressionLevel)
   )
   const descriptor = yield* store.write(stream, { mediaType: MediaType.layer("oci", compression) })
   const diffId = hasher.digest()

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option, Result, Schema, Stream } from "effect"
+import type { Base } from "../../src/commit/Base.ts"
 import { newImage } from "../../src/commit/NewImage.ts"
 import { type CommitOptions, check } from "../../src/commit/Options.ts"
-import type { Parent } from "../../src/commit/ParentImage.ts"
 import type { Source } from "../../src/commit/Resolve.ts"
 import * as Snapshotter from "../../src/core/Snapshotter.ts"
 import * as ChainId from "../../src/oci/ChainId.ts"
@@ -32,7 +32,7 @@ const source: Source = {
   status: "running",
   snapshotter,
   snapshot: { name: "c", parent: "", kind: "active", labels: {} },
-  command: "sh -c true"
+  spec: { process: { args: ["sh", "-c", "true"] } }
 }
 
 const layerOf = (text: string, mediaType: string): Layer.Layer => ({
@@ -43,10 +43,11 @@ const layerOf = (text: string, mediaType: string): Layer.Layer => ({
 const base = layerOf("base", MediaType.ociLayerGzip)
 const created = Timestamp.make("2024-01-02T03:04:05.000000006Z")
 
-const parentOf = (config: Partial<ImageConfig.ImageConfig> = {}, parent: Partial<Parent> = {}): Parent => ({
+const parentOf = (config: Partial<ImageConfig.ImageConfig> = {}, parent: Partial<Base> = {}): Base => ({
   image: Option.none(),
   format: "oci",
-  layers: [base.descriptor],
+  layers: [base],
+  history: config.history ?? [],
   config: {
     architecture: "arm64",
     os: "linux",
@@ -61,7 +62,7 @@ const change = layerOf("change", MediaType.ociLayerGzip)
 
 /** The documents as a reader finds them. */
 const made = (
-  parent: Parent = parentOf(),
+  parent: Base = parentOf(),
   options: Omit<CommitOptions, "container"> = {},
   layer: Option.Option<Layer.Layer> = Option.some(change)
 ) =>
@@ -99,7 +100,7 @@ describe("the config of the new image", () => {
   it.effect("inherits the author, in the history too, unless another is given", () =>
     Effect.gen(function* () {
       const parent = parentOf({ author: "parent" })
-      const authors = (options: Omit<CommitOptions, "container">, from: Parent = parent) =>
+      const authors = (options: Omit<CommitOptions, "container">, from: Base = parent) =>
         Effect.map(made(from, options), ({ config }) => [config.author, config.history?.at(-1)?.author])
       assert.deepStrictEqual(yield* authors({}), ["parent", "parent"])
       assert.deepStrictEqual(yield* authors({ author: "me" }), ["me", "me"])
@@ -142,12 +143,19 @@ describe("the config of the new image", () => {
     })
   )
 
-  it.effect("has the config of the parent, or the one that is given, as a whole", () =>
+  it.effect("runs what the caller says, then what the container ran, then what the image says", () =>
     Effect.gen(function* () {
-      const parent = parentOf({ config: { Cmd: ["sh"], Env: ["A=b"] } })
-      assert.deepStrictEqual((yield* made(parent)).config.config, { Cmd: ["sh"], Env: ["A=b"] })
-      assert.deepStrictEqual((yield* made(parent, { config: { Cmd: ["ls"] } })).config.config, { Cmd: ["ls"] })
-      assert.deepStrictEqual((yield* made(parent, { config: {} })).config.config, {})
+      const image = { Cmd: ["sh"], Env: ["A=b"], WorkingDir: "/w" }
+      const parent = parentOf({ config: image })
+      const configOf = (options: Omit<CommitOptions, "container">) =>
+        Effect.map(made(parent, options), ({ config }) => config.config)
+      assert.deepStrictEqual(yield* configOf({}), image)
+      assert.deepStrictEqual(yield* configOf({ config: { Cmd: ["ls"] } }), { ...image, Cmd: ["ls"] })
+      assert.deepStrictEqual(yield* configOf({ config: { Cmd: ["ls"] }, mergeConfig: false }), { Cmd: ["ls"] })
+      const containerConfig = { Cmd: ["top"], User: "7" }
+      assert.deepStrictEqual(yield* configOf({ containerConfig }), containerConfig)
+      assert.deepStrictEqual(yield* configOf({ containerConfig, config: { User: "8" } }), { Cmd: ["top"], User: "8" })
+      assert.deepStrictEqual(yield* configOf({ configFrom: "container" }), { ...image, Cmd: ["sh", "-c", "true"] })
       assert.notProperty((yield* made()).config, "config")
     })
   )
@@ -182,7 +190,7 @@ describe("the manifest of the new image", () => {
   it.effect("has the parent's layers as they were, with their annotations and addresses, and the new one", () =>
     Effect.gen(function* () {
       const annotated = { ...base.descriptor, annotations: { a: "b" }, urls: ["https://example.com"], unknown: 1 }
-      const { manifest } = yield* made(parentOf({}, { layers: [annotated] }))
+      const { manifest } = yield* made(parentOf({}, { layers: [{ ...base, descriptor: annotated }] }))
       assert.deepStrictEqual(manifest.layers, [annotated, change.descriptor])
     })
   )

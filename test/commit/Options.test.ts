@@ -77,11 +77,16 @@ describe("check", () => {
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* Options.check({ container: "c" }), {
         container: "c",
-        name: Option.none(),
+        names: [],
+        manifest: undefined,
         created: Option.none(),
         platform: Option.none(),
         pause: true,
-        compression: "gzip"
+        format: "auto",
+        compression: "gzip",
+        maxLayers: 127,
+        exclude: [],
+        include: []
       })
     })
   )
@@ -99,7 +104,7 @@ describe("check", () => {
         labels: { a: "b" },
         keepReplaced: true
       })
-      assert.strictEqual(Option.getOrUndefined(request.name), "docker.io/library/app:latest")
+      assert.deepStrictEqual(request.names, ["docker.io/library/app:latest"])
       assert.strictEqual(Option.getOrUndefined(request.created), "2024-02-29T23:59:59.123456789+01:00")
       const platform = Option.getOrUndefined(request.platform)
       assert.deepStrictEqual([platform?.os, platform?.architecture], ["linux", "arm64"])
@@ -120,7 +125,7 @@ describe("check", () => {
   ] as const)("names %s as %s", ([name, expected]) =>
     Effect.gen(function* () {
       const request = yield* Options.check({ container: "c", name })
-      assert.strictEqual(Option.getOrUndefined(request.name), expected)
+      assert.deepStrictEqual(request.names, [expected])
     })
   )
 })

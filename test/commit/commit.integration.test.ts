@@ -220,7 +220,7 @@ for (const version of versions) {
           const second = yield* commit
           assert.deepStrictEqual(second.image, first.image)
           assert.deepStrictEqual(second.layer, first.layer)
-          assert.deepStrictEqual(second.replaced, Option.none())
+          assert.deepStrictEqual(second.replaced, [])
           yield* Inventory.collectGarbage(containerd)
           assert.strictEqual(yield* Container.runOnce(containerd, { image: first.image.name }, "cat /one"), "one\n")
         })
@@ -351,8 +351,8 @@ for (const version of versions) {
           assert.isUndefined(watcher.pollUnsafe(), "the name was gone at some moment")
           yield* Fiber.interrupt(watcher)
 
-          assert.deepStrictEqual(second.replaced, Option.some(first.image))
-          assert.deepStrictEqual(third.replaced, Option.some(second.image))
+          assert.deepStrictEqual(second.replaced, [first.image])
+          assert.deepStrictEqual(third.replaced, [second.image])
           yield* Inventory.collectGarbage(containerd)
           const kept = yield* images.get(`moby-dangling@${second.image.target.digest}`)
           assert.strictEqual(yield* Container.runOnce(containerd, { image: kept.name }, "cat /text"), "second\n")

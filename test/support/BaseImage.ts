@@ -134,6 +134,7 @@ const rootfs = (): ReadonlyArray<Entry> => {
     { ...directory("home/user/"), uid: 1000, gid: 1000 },
     directory("proc/"),
     directory("root/", 0o700),
+    directory("run/"),
     directory("sys/"),
     directory("tmp/", 0o1777)
   ]

@@ -1,0 +1,92 @@
+/**
+ * What a layer does not say although the container's file system does: the empty files and directories that a runtime
+ * makes to mount something over, and what the caller leaves out.
+ *
+ * @since 0.1.0
+ */
+import * as Option from "effect/Option"
+import picomatch from "picomatch"
+import type { Judge, Verdict } from "../layer/Omit.ts"
+import * as RawPath from "../layer/RawPath.ts"
+import type * as TarEntry from "../layer/TarEntry.ts"
+import type * as RuntimeSpec from "../oci/RuntimeSpec.ts"
+import type { Request } from "./Options.ts"
+import type { Source } from "./Resolve.ts"
+
+/** Made by Docker, CRI and Kubernetes without a mount in the spec, or before it. */
+const made = [
+  "etc/hosts",
+  "etc/hostname",
+  "etc/resolv.conf",
+  "etc/mtab",
+  ".dockerenv",
+  "run/.containerenv",
+  "run/secrets",
+  "var/run/secrets",
+  "var/run/secrets/kubernetes.io",
+  "dev/console",
+  "dev/mqueue",
+  "dev/pts",
+  "dev/shm",
+  "dev/termination-log"
+]
+
+/** Where a runtime has mounted something; none for what never ran. */
+const mountTargets = ({ mounts }: RuntimeSpec.RuntimeSpec): ReadonlySet<RawPath.RawPath> => {
+  const destinations = (mounts ?? []).map(({ destination }) =>
+    RawPath.split(RawPath.fromBytes(Buffer.from(destination))).join("/")
+  )
+  return destinations.length === 0 ? new Set() : new Set([...destinations, ...made])
+}
+
+const isEmptyFile = ({ size, type }: TarEntry.TarEntry) => type === "0" && size === 0
+
+const judgeStub =
+  (targets: ReadonlySet<RawPath.RawPath>): Judge =>
+  (path, entry) => {
+    if (!targets.has(path)) return "keep"
+    if (entry.type === "5") return "if-empty"
+    // Docker links /etc/mtab to /proc/mounts.
+    return isEmptyFile(entry) || (path === "etc/mtab" && entry.type === "2") ? "omit" : "keep"
+  }
+
+type Matches = (path: RawPath.RawPath) => boolean
+
+/** As in a .dockerignore: from the root, and what matches takes everything below it along. */
+const matcher = (globs: ReadonlyArray<string>): Matches => {
+  const matches = picomatch(
+    globs.map((glob) => glob.replace(/^\/+|\/+$/g, "")),
+    { dot: true }
+  )
+  return (path) => {
+    for (let at: RawPath.RawPath | undefined = path; at !== undefined && at !== ""; at = RawPath.parent(at)) {
+      if (matches(RawPath.show(at))) return true
+    }
+    return false
+  }
+}
+
+const judgeExclude = (globs: ReadonlyArray<string>): Judge => {
+  const matches = matcher(globs)
+  return (path) => (matches(path) ? "omit" : "keep")
+}
+
+const judgeInclude = (globs: ReadonlyArray<string>): Judge => {
+  const matches = matcher(globs)
+  return (path, { type }) => (matches(path) ? "keep" : type === "5" ? "if-empty" : "omit")
+}
+
+const strictest = (verdicts: ReadonlyArray<Verdict>): Verdict =>
+  verdicts.find((verdict) => verdict === "omit") ?? verdicts.find((verdict) => verdict === "if-empty") ?? "keep"
+
+/** None when nothing could be left out of that container. */
+export const judgeOf = ({ spec }: Source, request: Request): Option.Option<Judge> => {
+  const targets = request.stubs === "keep" ? new Set<string>() : mountTargets(spec)
+  const judges = [
+    ...(targets.size === 0 ? [] : [judgeStub(targets)]),
+    ...(request.exclude.length === 0 ? [] : [judgeExclude(request.exclude)]),
+    ...(request.include.length === 0 ? [] : [judgeInclude(request.include)])
+  ]
+  if (judges.length === 0) return Option.none()
+  return Option.some((path, entry) => strictest(judges.map((judge) => judge(path, entry))))
+}
