@@ -4,6 +4,8 @@
  * @since 0.1.0
  */
 export * as Archive from "./archive/Archive.ts"
+export * as Change from "./change/Change.ts"
+export * as ChangeError from "./change/ChangeError.ts"
 export * as Commit from "./commit/Commit.ts"
 export * as CommitError from "./commit/CommitError.ts"
 export * as Containerd from "./containerd/Containerd.ts"

@@ -30,16 +30,19 @@ interface Skippable extends Entry {
 
 const plain = (name: string) => name.replace(/^(\.?\/)+/, "")
 
+/** Without what a layout's owner keeps beside it under a name with a dot: file systems, not blobs. */
+const filesIn = async (path: string): Promise<ReadonlyArray<Dirent>> => {
+  const top = (await readdir(path, { withFileTypes: true })).filter(({ name }) => !name.startsWith("."))
+  const below = top
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => readdir(join(path, name), { recursive: true, withFileTypes: true }))
+  return [...top, ...(await Promise.all(below)).flat()].filter((entry) => entry.isFile())
+}
+
 const files = (path: string, onError: (cause: unknown) => ArchiveError): Stream.Stream<Skippable, ArchiveError> =>
-  Stream.unwrap(
-    Effect.map(
-      Effect.tryPromise({
-        try: () => readdir(path, { recursive: true, withFileTypes: true }),
-        catch: onError
-      }),
-      (found) => Stream.fromIterable(found.filter((entry) => entry.isFile()))
-    )
-  ).pipe(Stream.mapEffect((entry) => fileEntry(path, entry, onError)))
+  Stream.unwrap(Effect.map(Effect.tryPromise({ try: () => filesIn(path), catch: onError }), Stream.fromIterable)).pipe(
+    Stream.mapEffect((entry) => fileEntry(path, entry, onError))
+  )
 
 const fileEntry = (root: string, entry: Dirent, onError: (cause: unknown) => ArchiveError) => {
   const path = join(entry.parentPath, entry.name)

@@ -13,6 +13,7 @@ import { type Layer, retyped } from "../oci/Layer.ts"
 import * as MediaType from "../oci/MediaType.ts"
 import { checkIndex } from "./AddToIndex.ts"
 import { InvalidOption, TooManyLayers } from "./CommitError.ts"
+import { newContainerConfig } from "./MergeConfig.ts"
 import type { Request } from "./Options.ts"
 import { layersOf, type Parent, readParent } from "./ParentImage.ts"
 import type { Source } from "./Resolve.ts"
@@ -25,6 +26,8 @@ export interface Base {
   readonly format: MediaType.Format
   /** The parent's, as it is. */
   readonly config: ImageConfig.ImageConfig
+  /** What the new image runs. */
+  readonly containerConfig: ImageConfig.ContainerConfig | null | undefined
   /** Those that stay, bottom first. */
   readonly layers: ReadonlyArray<Layer>
   readonly history: ReadonlyArray<ImageConfig.History>
@@ -35,9 +38,13 @@ export interface Base {
 /** The annotation of a layer that `replaceTop` may replace: the container that it came from. */
 export const containerAnnotation = "effect-containerd/container"
 
-type Id = Pick<Source, "id">
+type Container = Pick<Source, "id" | "spec">
 
-const keptLayers = (layers: ReadonlyArray<Layer>, { id }: Id, { replaceTop, squash = false }: Request): number => {
+const keptLayers = (
+  layers: ReadonlyArray<Layer>,
+  { id }: Container,
+  { replaceTop, squash = false }: Request
+): number => {
   if (squash === true) return 0
   if (squash !== false) return Math.max(layers.length - squash, 0)
   const top = layers.at(-1)?.descriptor.annotations?.[containerAnnotation]
@@ -99,8 +106,14 @@ const checkCount = (kept: number, { maxLayers }: Request) => {
   return Effect.fail(new TooManyLayers({ message }))
 }
 
+const containerConfigOf = ({ config }: Parent, { spec }: Container, request: Request) =>
+  Effect.mapError(
+    Effect.fromResult(newContainerConfig(config.config, spec, request)),
+    ({ message }) => new InvalidOption({ option: "changes", message })
+  )
+
 /** Without a call. */
-export const baseOf = Effect.fnUntraced(function* (parent: Parent, source: Id, request: Request) {
+export const baseOf = Effect.fnUntraced(function* (parent: Parent, source: Container, request: Request) {
   const all = layersOf(parent)
   const kept = keptLayers(all, source, request)
   yield* checkCount(kept, request)
@@ -110,6 +123,7 @@ export const baseOf = Effect.fnUntraced(function* (parent: Parent, source: Id, r
     image: parent.image,
     format,
     config: parent.config,
+    containerConfig: yield* containerConfigOf(parent, source, request),
     layers,
     history: historyOf(parent, kept, request),
     chainId: ChainId.fromDiffIds(layers.map(({ diffId }) => diffId))

@@ -1,12 +1,17 @@
 /**
  * What containers of the new image run: the caller's choice, then the container's, then the image's.
  *
- * The rules are those of moby (`merge` in daemon/commit.go). Nothing that is given is changed.
+ * The rules are those of moby (`merge` in daemon/commit.go), but that a change is never undone by the merge: with
+ * `docker commit`, `CMD []` brings the container's command back. Nothing that is given is changed.
  *
  * @since 0.1.0
  */
+import * as Result from "effect/Result"
+import * as Change from "../change/Change.ts"
+import type { ChangeError } from "../change/ChangeError.ts"
 import type * as ImageConfig from "../oci/ImageConfig.ts"
 import type * as RuntimeSpec from "../oci/RuntimeSpec.ts"
+import type { Request } from "./Options.ts"
 
 type Config = ImageConfig.ContainerConfig
 
@@ -89,4 +94,30 @@ export const fromSpec = (image: Config, { process }: RuntimeSpec.RuntimeSpec): C
     ...(process.args == null ? {} : { Cmd: process.args }),
     ...(process.cwd == null ? {} : { WorkingDir: process.cwd })
   }
+}
+
+/** What the changes take away must not come back from the container. */
+const without = (container: Config, changes: ReadonlyArray<Change.Change>) =>
+  Change.apply(
+    container,
+    changes.filter(({ _tag }) => _tag.startsWith("Unset"))
+  )
+
+/**
+ * Of the new image; `null` and `undefined` stay what they are in the parent. Fails for a change that turns out to be
+ * wrong when its variables are known.
+ */
+export const newContainerConfig = (
+  image: Config | null | undefined,
+  spec: RuntimeSpec.RuntimeSpec,
+  { changes, config, configFrom, containerConfig, mergeConfig }: Request
+): Result.Result<Config | null | undefined, ChangeError> => {
+  if (mergeConfig === false) return Result.succeed(config)
+  const container = containerConfig ?? (configFrom === "container" ? fromSpec(image ?? {}, spec) : image)
+  if (config === undefined) {
+    return changes.length === 0 ? Result.succeed(container) : Change.apply(container ?? {}, changes)
+  }
+  return Result.gen(function* () {
+    return merge(yield* Change.apply(config, changes), yield* without(container ?? {}, changes))
+  })
 }

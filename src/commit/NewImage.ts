@@ -15,7 +15,6 @@ import * as Manifest from "../oci/Manifest.ts"
 import * as MediaType from "../oci/MediaType.ts"
 import type { Timestamp } from "../oci/Timestamp.ts"
 import { type Base, containerAnnotation } from "./Base.ts"
-import { fromSpec, merge } from "./MergeConfig.ts"
 import type { Request } from "./Options.ts"
 import type { Source } from "./Resolve.ts"
 
@@ -35,14 +34,6 @@ const historyEntry = (
   ...(isEmpty ? { empty_layer: true } : {})
 })
 
-/** What containers of the new image run; `null` and `undefined` stay what they are in the parent. */
-const containerConfig = ({ spec }: Source, { config: { config: image } }: Base, request: Request) => {
-  const { config, configFrom, mergeConfig } = request
-  if (mergeConfig === false) return config
-  const container = request.containerConfig ?? (configFrom === "container" ? fromSpec(image ?? {}, spec) : image)
-  return config === undefined ? container : merge(config, container ?? {})
-}
-
 const newConfig = (
   source: Source,
   base: Base,
@@ -54,12 +45,11 @@ const newConfig = (
   const author = request.author ?? parent.author
   const diffIds = [...base.layers, ...Option.toArray(layer)].map(({ diffId }) => diffId)
   const entry = historyEntry(source, request, created, author, Option.isNone(layer))
-  const config = containerConfig(source, base, request)
   return {
     ...parent,
     created,
     ...(author === undefined ? {} : { author }),
-    ...(config === undefined ? {} : { config }),
+    ...(base.containerConfig === undefined ? {} : { config: base.containerConfig }),
     rootfs: { ...parent.rootfs, diff_ids: diffIds },
     ...(request.history === "omit" ? {} : { history: [...base.history, entry] })
   }

@@ -6,6 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Result from "effect/Result"
+import * as Change from "../change/Change.ts"
 import * as IdMap from "../layer/IdMap.ts"
 import type * as ImageConfig from "../oci/ImageConfig.ts"
 import type { Compression, Format } from "../oci/MediaType.ts"
@@ -49,7 +50,12 @@ export interface CommitOptions {
   readonly idMap?: IdMap.IdMap | undefined
   /** What made the layer, for the history. By default the container's command. */
   readonly createdBy?: string | undefined
-  /** What the new image runs. What it leaves open comes from the container's config (moby's rules, `MergeConfig.ts`). */
+  /**
+   * Changes of what the new image runs, one after the other: instructions of a Dockerfile (`docker commit --change`), in
+   * its syntax or as values, and removals, which Docker has not.
+   */
+  readonly changes?: ReadonlyArray<string | Change.Change> | undefined
+  /** What the new image runs, before the changes. What it leaves open comes from the container's config (moby's rules, `MergeConfig.ts`). */
   readonly config?: ImageConfig.ContainerConfig | undefined
   /** False: `config` is all, as a builder has it. True by default. */
   readonly mergeConfig?: boolean | undefined
@@ -92,8 +98,9 @@ export interface CommitOptions {
 }
 
 /** Options that were checked. */
-export interface Request extends Omit<CommitOptions, "name" | "created" | "platform"> {
+export interface Request extends Omit<CommitOptions, "name" | "changes" | "created" | "platform"> {
   readonly names: ReadonlyArray<string>
+  readonly changes: ReadonlyArray<Change.Change>
   readonly created: Option.Option<Timestamp.Timestamp>
   readonly platform: Option.Option<Platform.Platform>
   readonly pause: boolean
@@ -105,12 +112,12 @@ export interface Request extends Omit<CommitOptions, "name" | "created" | "platf
 }
 
 /** What a parser makes of an option's text; its failure is a failure of the option. */
-const parsed = <A>(
+const parsed = <A, T>(
   option: string,
-  parse: (text: string) => Result.Result<A, { readonly message: string }>
-): ((text: string) => Effect.Effect<A, InvalidOption>) => {
+  parse: (value: T) => Result.Result<A, { readonly message: string }>
+): ((value: T) => Effect.Effect<A, InvalidOption>) => {
   const fail = ({ message }: { readonly message: string }) => new InvalidOption({ option, message })
-  return (text) => Effect.mapError(Effect.fromResult(parse(text)), fail)
+  return (value) => Effect.mapError(Effect.fromResult(parse(value)), fail)
 }
 
 const optional = <A, B>(value: A | undefined, check: (value: A) => Effect.Effect<B, InvalidOption>) =>
@@ -125,6 +132,13 @@ const imageName = (option: "name" | "manifest") =>
     }
     return Reference.format(Reference.withDefaultTag(reference))
   })
+
+const changes = (all: ReadonlyArray<string | Change.Change>) =>
+  Effect.forEach(all, (change) =>
+    typeof change === "string"
+      ? parsed("changes", Change.parse)(change)
+      : Effect.as(parsed("changes", (value: Change.Change) => Change.check([value]))(change), [change])
+  ).pipe(Effect.map((lists) => lists.flat()))
 
 const names = (name: string | ReadonlyArray<string>) =>
   Effect.map(Effect.forEach(typeof name === "string" ? [name] : name, imageName("name")), (all) => [...new Set(all)])
@@ -184,6 +198,7 @@ export const check = Effect.fnUntraced(function* (options: CommitOptions) {
   const request: Request = {
     ...options,
     names: yield* names(options.name ?? []),
+    changes: yield* changes(options.changes ?? []),
     manifest: Option.getOrUndefined(yield* optional(options.manifest, imageName("manifest"))),
     created: yield* optional(options.created, parsed("created", Timestamp.parse)),
     platform: yield* optional(options.platform, parsed("platform", Platform.parse)),

@@ -18,18 +18,18 @@ const opened = <A>(directory: Buffer, run: () => A): A => {
   }
 }
 
-const removeDirectory = (directory: Buffer): void => {
+const empty = (directory: Buffer): void => {
   const list = () => readdirSync(directory, { withFileTypes: true, encoding: "buffer" })
   for (const entry of opened(directory, list)) {
     const path = Buffer.concat([directory, Buffer.from("/"), entry.name])
-    if (entry.isDirectory()) removeDirectory(path)
-    else opened(directory, () => unlinkSync(path))
+    if (entry.isDirectory()) empty(path)
+    opened(directory, () => (entry.isDirectory() ? rmdirSync(path) : unlinkSync(path)))
   }
-  rmdirSync(directory)
 }
 
 /** Removes what is at the path, never what a symlink in it leads to. Directories above must be writable. */
 export const removeTree = (path: Buffer, isDirectory: boolean): void => {
-  if (isDirectory) removeDirectory(path)
+  if (isDirectory) empty(path)
+  if (isDirectory) rmdirSync(path)
   else unlinkSync(path)
 }

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option } from "effect"
+import * as Change from "../../src/change/Change.ts"
 import { baseOf, containerAnnotation } from "../../src/commit/Base.ts"
 import { type CommitOptions, check } from "../../src/commit/Options.ts"
 import type { Parent } from "../../src/commit/ParentImage.ts"
@@ -32,7 +33,7 @@ const parent: Parent = {
 }
 
 const read = (options: Omit<CommitOptions, "container">, from: Parent = parent) =>
-  Effect.flatMap(check({ container: "c1", ...options }), (request) => baseOf(from, { id: "c1" }, request))
+  Effect.flatMap(check({ container: "c1", ...options }), (request) => baseOf(from, { id: "c1", spec: {} }, request))
 
 /** Which layers stay, and how the history reads: a step without a layer in brackets. */
 const summary = (options: Omit<CommitOptions, "container">, from?: Parent) =>
@@ -78,6 +79,22 @@ describe("the parent's part of the new image", () => {
     Effect.gen(function* () {
       assert.deepStrictEqual((yield* read({ squash: 1 })).chainId, ChainId.fromDiffIds(["a", "b"].map(diffIdOf)))
       assert.deepStrictEqual((yield* read({ squash: true })).chainId, Option.none())
+    })
+  )
+
+  it.effect("runs what the changes say, and is refused for one that is wrong with its variables", () =>
+    Effect.gen(function* () {
+      const from: Parent = { ...parent, config: { ...parent.config, config: { Env: ["A=1"], Cmd: ["c"] } } }
+      const changes = ["ENV B=$A", Change.unsetEnv("A"), 'CMD ["d"]']
+      const { containerConfig } = yield* read({ changes }, from)
+      assert.deepStrictEqual(containerConfig, { Env: ["B=1"], Cmd: ["d"] })
+      const merged = yield* read({ changes, config: { Env: ["A=2"], User: "u" } }, from)
+      assert.deepStrictEqual(merged.containerConfig, { Env: ["B=2"], Cmd: ["d"], User: "u" })
+      assert.deepStrictEqual((yield* read({}, from)).containerConfig, from.config.config)
+      const error = yield* Effect.flip(
+        read({ changes: ["STOPSIGNAL $A"] }, { ...from, config: { ...from.config, config: { Env: ["A=none"] } } })
+      )
+      assert.deepStrictEqual([error._tag, "option" in error && error.option], ["InvalidOption", "changes"])
     })
   )
 

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option, Result, Schema, Stream } from "effect"
 import type { Base } from "../../src/commit/Base.ts"
+import { newContainerConfig } from "../../src/commit/MergeConfig.ts"
 import { newImage } from "../../src/commit/NewImage.ts"
 import { type CommitOptions, check } from "../../src/commit/Options.ts"
 import type { Source } from "../../src/commit/Resolve.ts"
@@ -48,6 +49,7 @@ const parentOf = (config: Partial<ImageConfig.ImageConfig> = {}, parent: Partial
   format: "oci",
   layers: [base],
   history: config.history ?? [],
+  containerConfig: config.config,
   config: {
     architecture: "arm64",
     os: "linux",
@@ -67,7 +69,9 @@ const made = (
   layer: Option.Option<Layer.Layer> = Option.some(change)
 ) =>
   Effect.gen(function* () {
-    const image = newImage(source, parent, layer, yield* check({ container: "c", ...options }), created)
+    const request = yield* check({ container: "c", ...options })
+    const containerConfig = yield* Effect.fromResult(newContainerConfig(parent.config.config, source.spec, request))
+    const image = newImage(source, { ...parent, containerConfig }, layer, request, created)
     const { config, manifest } = image
     assert.deepStrictEqual(config.descriptor, Descriptor.of(config.descriptor.mediaType, config.bytes))
     assert.deepStrictEqual(manifest.descriptor, Descriptor.of(manifest.descriptor.mediaType, manifest.bytes))

@@ -78,6 +78,7 @@ describe("check", () => {
       assert.deepStrictEqual(yield* Options.check({ container: "c" }), {
         container: "c",
         names: [],
+        changes: [],
         manifest: undefined,
         created: Option.none(),
         platform: Option.none(),

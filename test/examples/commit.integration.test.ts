@@ -36,8 +36,8 @@ describeDaemons("examples/commit.ts on containerd 2.x", () => {
           assert.strictEqual(exitCode, 0)
           const json: unknown = JSON.parse(stdout)
           assert.hasAllKeys(json, [
-            ...["image", "config", "layer", "chainId", "parent"],
-            ...["snapshotter", "differ", "pausedMs", "durationMs"]
+            ...["image", "names", "config", "layer", "chainId", "parent", "index", "replaced"],
+            ...["snapshotter", "differ", "notCarried", "pausedMs", "durationMs"]
           ])
           assert.nestedPropertyVal(json, "image.name", "docker.io/library/snap:1")
           assert.nestedPropertyVal(json, "parent.name", base.ref)
