@@ -6,6 +6,8 @@ const source = { resolve: { conditions }, ssr: { resolve: { conditions, external
 
 export default defineConfig({
   test: {
+    // First, so that what it prints stands above the summary.
+    reporters: ["./test/suite/TableReporter.ts", "default"],
     projects: [
       {
         ...source,

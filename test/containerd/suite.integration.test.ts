@@ -2,20 +2,34 @@
 import { mkdtempSync, rmdirSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { Effect, Layer, type Scope } from "effect"
+import { Context, Effect, Layer, type Scope } from "effect"
 import { Containerd as Client, type Mount } from "effect-containerd"
+import { commitSuite } from "../suite/CommitSuite.ts"
 import { contentStoreSuite } from "../suite/ContentStoreSuite.ts"
+import { differSuite } from "../suite/DifferSuite.ts"
 import { imagesSuite } from "../suite/ImagesSuite.ts"
 import { leasesSuite } from "../suite/LeasesSuite.ts"
 import { snapshotterSuite } from "../suite/SnapshotterSuite.ts"
+import * as Container from "../support/Container.ts"
 import * as Containerd from "../support/Containerd.ts"
 import { describeDaemons } from "../support/Daemons.ts"
 import { snapshotters } from "../support/Host.ts"
 import { type DaemonError, run } from "../support/Process.ts"
 
+class Daemon extends Context.Service<Daemon, Containerd.RunningContainerd>()("test/Daemon") {}
+
 /** Without the base image of `Host.layer`, which no case needs. */
-const layer = (version: Containerd.Version): Layer.Layer<Client.Services, DaemonError> =>
-  Layer.unwrap(Effect.map(Containerd.start(version), ({ address }) => Client.layer({ address })))
+const layer = (version: Containerd.Version): Layer.Layer<Client.Services | Daemon, DaemonError> =>
+  Layer.unwrap(Effect.map(Daemon, ({ address }) => Client.layer({ address }))).pipe(
+    Layer.provideMerge(Layer.effect(Daemon, Containerd.start(version)))
+  )
+
+/** By `ctr`, which unpacks the image first, and needs to be told what the image says already. */
+const container = (snapshotter: string) => (image: string) =>
+  Effect.gen(function* () {
+    const made = yield* Container.create(yield* Daemon, { image, snapshotter, args: ["sleep", "1"] })
+    return made.id
+  })
 
 const commands = ({ options, source, type }: Mount.Mount, target: string): ReadonlyArray<ReadonlyArray<string>> => {
   if (type === "overlay") return [["-t", "overlay", "overlay", "-o", options.join(","), target]]
@@ -44,13 +58,10 @@ for (const version of Containerd.versions) {
     imagesSuite(version, layer(version), { backend })
     leasesSuite(version, layer(version), { backend, snapshotter: "overlayfs" })
     for (const snapshotter of snapshotters) {
-      snapshotterSuite(`${version}, ${snapshotter}`, layer(version), {
-        backend,
-        version,
-        snapshotter,
-        root: true,
-        mount
-      })
+      const traits = { backend, version, snapshotter, root: true, mount }
+      snapshotterSuite(`${version} ${snapshotter}`, layer(version), traits)
+      differSuite(`${version} ${snapshotter}`, layer(version), traits)
+      commitSuite(`${version} ${snapshotter}`, layer(version), { ...traits, container: container(snapshotter) })
     }
   })
 }

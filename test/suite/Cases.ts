@@ -1,13 +1,9 @@
 /** What the cases of the suites share. */
 import { Effect, Scope, Stream } from "effect"
 import { type ContainerdError, ContentStore, type Descriptor, Images, Leases } from "effect-containerd"
-import type { Backend } from "./Differences.ts"
+import type { Where } from "./Differences.ts"
 
-export interface Traits {
-  readonly backend: Backend
-  /** Of containerd. */
-  readonly version?: string
-}
+export type Traits = Where
 
 let count = 0
 /** All cases of a suite run in one store. */

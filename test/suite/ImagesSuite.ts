@@ -1,8 +1,10 @@
 /** What every image store promises. */
 import { assert, layer as withLayer } from "@effect/vitest"
 import { Effect, type Layer, Option } from "effect"
-import { type ContentStore, Descriptor, Images, type Leases, MediaType } from "effect-containerd"
+import { type ContentStore, Descriptor, Images, type Leases, MediaType, Namespaces } from "effect-containerd"
 import { collect, hasBlob, image, leased, randomBytes, reason, type Traits, unique, write } from "./Cases.ts"
+import { isOther } from "./Differences.ts"
+import { differs, title } from "./Title.ts"
 
 const target = (fields: Partial<Descriptor.Descriptor> = {}): Descriptor.Descriptor => ({
   ...Descriptor.of(MediaType.ociManifest, randomBytes(64)),
@@ -14,9 +16,9 @@ const reference = () => `docker.io/suite/${unique("app")}:1`
 export const imagesSuite = <E>(
   name: string,
   layer: Layer.Layer<ContentStore.ContentStore | Images.Images | Leases.Leases, E>,
-  { backend }: Traits
+  traits: Traits
 ): void =>
-  withLayer(layer, { excludeTestServices: true })(`images: ${name}`, (it) => {
+  withLayer(layer, { excludeTestServices: true })(title("images", name), (it) => {
     it.effect("a record is what was created, whether its target exists or not", () =>
       Effect.gen(function* () {
         const images = yield* Images.Images
@@ -128,24 +130,36 @@ export const imagesSuite = <E>(
       })
     )
 
-    it.effect(
-      backend === "containerd"
-        ? "an image whose manifest has no labels loses what the manifest names (Differences: documentsAreFollowed)"
-        : "an image keeps what its manifest names, labels or not (Differences: documentsAreFollowed)",
-      () =>
-        Effect.gen(function* () {
-          const [config, blob] = yield* Effect.gen(function* () {
-            const config = { ...(yield* write(randomBytes(64))), mediaType: MediaType.ociConfig }
-            const blob = { ...(yield* write(randomBytes(64))), mediaType: MediaType.ociLayer }
-            const document = { schemaVersion: 2, mediaType: MediaType.ociManifest, config, layers: [blob] }
-            const manifest = yield* write(Buffer.from(JSON.stringify(document)), { mediaType: MediaType.ociManifest })
-            yield* image(manifest)
-            return [config, blob] as const
-          }).pipe(leased)
-          yield* collect
-          const kept = backend === "embedded"
-          assert.strictEqual(yield* hasBlob(config), kept)
-          assert.strictEqual(yield* hasBlob(blob), kept)
-        })
+    it.effect(`an image keeps what its manifest names, labels or not${differs("documentsAreFollowed")}`, () =>
+      Effect.gen(function* () {
+        const [config, blob] = yield* Effect.gen(function* () {
+          const config = { ...(yield* write(randomBytes(64))), mediaType: MediaType.ociConfig }
+          const blob = { ...(yield* write(randomBytes(64))), mediaType: MediaType.ociLayer }
+          const document = { schemaVersion: 2, mediaType: MediaType.ociManifest, config, layers: [blob] }
+          const manifest = yield* write(Buffer.from(JSON.stringify(document)), { mediaType: MediaType.ociManifest })
+          yield* image(manifest)
+          return [config, blob] as const
+        }).pipe(leased)
+        yield* collect
+        const kept = !isOther("documentsAreFollowed", traits)
+        assert.strictEqual(yield* hasBlob(config), kept)
+        assert.strictEqual(yield* hasBlob(blob), kept)
+      })
+    )
+
+    it.effect(`calls in another namespace are Unimplemented${differs("otherNamespaces")}`, () =>
+      Effect.gen(function* () {
+        const images = yield* Images.Images
+        const record = { name: reference(), target: target(), labels: {} }
+        const elsewhere = Effect.provideService(Namespaces.CurrentNamespace, unique("elsewhere"))
+        if (!isOther("otherNamespaces", traits)) {
+          assert.strictEqual(yield* reason(elsewhere(images.create(record))), "Unimplemented")
+        } else {
+          yield* elsewhere(images.create(record))
+          assert.deepStrictEqual(yield* elsewhere(images.get(record.name)), record)
+          assert.strictEqual(yield* reason(images.get(record.name)), "NotFound")
+          yield* elsewhere(images.delete(record.name))
+        }
+      })
     )
   })

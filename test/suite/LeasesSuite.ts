@@ -17,6 +17,7 @@ import {
   unique,
   write
 } from "./Cases.ts"
+import { title } from "./Title.ts"
 
 export interface LeasesTraits extends Traits {
   readonly snapshotter: string
@@ -46,7 +47,7 @@ export const leasesSuite = <E>(
   layer: Layer.Layer<ContentStore.ContentStore | Images.Images | Leases.Leases | Snapshotter.Snapshotters, E>,
   { snapshotter }: LeasesTraits
 ): void =>
-  withLayer(layer, { excludeTestServices: true })(`leases: ${name}`, (it) => {
+  withLayer(layer, { excludeTestServices: true })(title("leases", name), (it) => {
     it.effect("an id is a lock: the second who creates it is told so", () =>
       Effect.gen(function* () {
         const leases = yield* Leases.Leases
@@ -169,15 +170,18 @@ export const leasesSuite = <E>(
       })
     )
 
-    it.effect.each([hours(1), "2999-01-01T00:00:00.123456789+02:00", "soon"])(
-      "a lease that expires %s holds",
-      (expire) =>
-        Effect.gen(function* () {
-          const id = yield* lease({ "containerd.io/gc.expire": expire })
-          const blob = yield* under(id, write(randomBytes(100)))
-          yield* collect
-          assert.isTrue(yield* hasBlob(blob))
-        })
+    const later: ReadonlyArray<readonly [string, string]> = [
+      ["in an hour", hours(1)],
+      ["in a far year, with nanoseconds and an offset", "2999-01-01T00:00:00.123456789+02:00"],
+      ["soon, which is no time", "soon"]
+    ]
+    it.effect.each(later)("a lease holds that expires %s", ([, expire]) =>
+      Effect.gen(function* () {
+        const id = yield* lease({ "containerd.io/gc.expire": expire })
+        const blob = yield* under(id, write(randomBytes(100)))
+        yield* collect
+        assert.isTrue(yield* hasBlob(blob))
+      })
     )
 
     it.effect("labels refer: what a held blob names is held, through any number of them", () =>
