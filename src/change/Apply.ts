@@ -31,8 +31,8 @@ export const check = (changes: ReadonlyArray<Change>): Result.Result<void, Chang
  * stays as it is, and so do keys that no change names. What becomes empty is left out, as Docker writes it.
  *
  * Docker then fills what is empty from the container: there `ENTRYPOINT []` and `USER ""` are without effect, a health
- * check takes over the times that it does not set, and Docker sees no `SHELL` of the parent. Here a change means what it
- * says, as in a Dockerfile.
+ * check takes over the times that it does not set, and Docker sees no `SHELL` of the parent. Here a change means what
+ * it says, as in a Dockerfile.
  */
 export const apply = (
   config: ContainerConfig,

@@ -5,9 +5,7 @@
  */
 import * as Schema from "effect/Schema"
 
-const limit = 100
-
-const shorten = (text: string) => (text.length > limit ? `${text.slice(0, limit - 3)}...` : text)
+const shorten = (text: string, limit = 100) => (text.length > limit ? `${text.slice(0, limit - 3)}...` : text)
 
 /**
  * `text` is what was given to `parse`, with the place in it, 1-based and in UTF-16 units as editors count. For a change
@@ -24,6 +22,6 @@ export class ChangeError extends Schema.TaggedError<ChangeError>("effect-contain
     const { line, column, instruction, detail } = this
     const shown = line === undefined ? this.text : (this.text.split("\n")[line - 1] ?? "")
     const place = line === undefined ? "" : ` (line ${line}, column ${column})`
-    return `invalid change ${JSON.stringify(shorten(shown))}${place}: ${instruction} ${detail}`
+    return `invalid change ${JSON.stringify(shorten(shown))}${place}: ${shorten(instruction)} ${shorten(detail, 300)}`
   }
 }

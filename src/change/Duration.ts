@@ -21,7 +21,7 @@ export const max = 2n ** 63n - 1n
 export const parse = (text: string): Result.Result<bigint, string> => {
   const [, sign = "", amounts = ""] = /^([-+]?)(.*)$/s.exec(text) ?? []
   if (amounts === "0") return Result.succeed(0n)
-  if (!/^(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)[^0-9.]+)+$/.test(amounts)) return Result.fail(expected)
+  if (!/^(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[^0-9.]+)+$/.test(amounts)) return Result.fail(expected)
   let total = 0n
   for (const [, whole = "", fraction = "", unit = ""] of amounts.matchAll(/([0-9]*)\.?([0-9]*)([^0-9.]+)/g)) {
     const factor = nanoseconds[unit]

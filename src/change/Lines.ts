@@ -2,7 +2,7 @@
  * The lines of a Dockerfile: a `\` at the end joins the next one, comments and empty lines fall out
  * (github.com/moby/buildkit, frontend/dockerfile/parser/parser.go `Parse`).
  */
-import { trim, trimStart } from "./Space.ts"
+import { trim, trimEnd, trimStart } from "./Space.ts"
 
 /** 1-based, in UTF-16 units. */
 export interface Position {
@@ -10,10 +10,15 @@ export interface Position {
   readonly column: number
 }
 
+interface Piece extends Position {
+  /** Where in the line the piece begins. */
+  readonly at: number
+}
+
 /** An instruction in one piece, and where its parts come from. */
 export interface Line {
   readonly text: string
-  readonly pieces: ReadonlyArray<Position & { readonly at: number }>
+  readonly pieces: ReadonlyArray<Piece>
 }
 
 const continuation = /(^|[^\\])\\[ \t]*$/u
@@ -22,20 +27,17 @@ const isComment = (line: string) => trimStart(line).startsWith("#")
 /** The last line may end with `\`: then there is nothing to join. */
 export const split = (text: string): ReadonlyArray<Line> => {
   const lines: Array<Line> = []
-  let open: Line | undefined
+  let open: { text: string; readonly pieces: Array<Piece> } | undefined
   for (const [index, physical] of text.split("\n").entries()) {
-    const withoutEnd = physical.replace(/\r+$/, "")
-    if (isComment(withoutEnd) || (open !== undefined && trim(withoutEnd) === "")) continue
-    const content = open === undefined ? trimStart(withoutEnd) : withoutEnd
-    const goesOn = continuation.test(content)
-    const before: Line = open ?? { text: "", pieces: [] }
-    const piece = { at: before.text.length, line: index + 1, column: withoutEnd.length - content.length + 1 }
-    const joined = {
-      text: before.text + content.replace(continuation, "$1"),
-      pieces: [...before.pieces, piece]
-    }
-    open = goesOn ? joined : undefined
-    if (!goesOn && joined.text !== "") lines.push(joined)
+    const line = trimEnd(physical, (char) => char === "\r")
+    if (isComment(line) || (open !== undefined && trim(line) === "")) continue
+    const content = open === undefined ? trimStart(line) : line
+    open ??= { text: "", pieces: [] }
+    open.pieces.push({ at: open.text.length, line: index + 1, column: line.length - content.length + 1 })
+    open.text += content.replace(continuation, "$1")
+    if (continuation.test(content)) continue
+    if (open.text !== "") lines.push(open)
+    open = undefined
   }
   return open === undefined ? lines : [...lines, open]
 }

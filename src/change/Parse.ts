@@ -16,8 +16,8 @@ import * as Word from "./Word.ts"
 
 /**
  * One or more instructions, each on a line of its own, which a `\` at its end continues. Comments are allowed;
- * here-documents and the directive `escape` are not. Refuses all that is wrong whatever the environment is: words
- * without variables have their values already, the other instructions are a `Template`.
+ * here-documents, the directive `escape` and instructions of more than 64 KiB are not. Refuses all that is wrong
+ * whatever the environment is: an instruction without variables is a value already, the others are a `Template`.
  */
 export const parse = (text: string): Result.Result<ReadonlyArray<Change>, ChangeError> => {
   const source = text.replace(/^\ufeff/, "")
@@ -52,7 +52,14 @@ const escapeDirective = (text: string): Lines.Position | undefined => {
   return undefined
 }
 
+// Docker's limit is 65535 bytes for each line of the text: none for the whole, which would be none for our time
+const maxLength = 65535
+
 const readLine = (text: string, line: Lines.Line): Result.Result<Change, ChangeError> => {
+  if (line.text.length > maxLength) {
+    const detail = `is longer than ${maxLength} characters`
+    return Result.fail(new ChangeError({ instruction: "the line", text, ...Lines.locate(line, 0), detail }))
+  }
   const instruction = splitLine({ text: line.text, at: 0 })
   const { keyword } = instruction
   const read = readers.get(keyword.text.toLowerCase())

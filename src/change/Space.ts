@@ -7,9 +7,16 @@ const codes = "\\t-\\r \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u2
 export const spaces = codes
 
 const leading = new RegExp(`^[${codes}]+`)
-const trailing = new RegExp(`[${codes}]+$`)
 const only = new RegExp(`^[${codes}]$`)
 
 export const isSpace = (char: string): boolean => only.test(char)
 export const trimStart = (text: string): string => text.replace(leading, "")
-export const trim = (text: string): string => trimStart(text).replace(trailing, "")
+
+/** By hand: a regular expression would look at every run of white space to its end, from each of its places. */
+export const trimEnd = (text: string, isTrimmed: (char: string) => boolean = isSpace): string => {
+  let end = text.length
+  while (end > 0 && isTrimmed(text.charAt(end - 1))) end -= 1
+  return text.slice(0, end)
+}
+
+export const trim = (text: string): string => trimEnd(trimStart(text))

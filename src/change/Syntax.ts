@@ -91,8 +91,9 @@ export const words = ({ text, at }: Span): ReadonlyArray<Span> =>
 export const jsonWords = ({ text, at }: Span): Parsed<ReadonlyArray<string> | undefined> => {
   const value = text.startsWith("[") ? Result.getOrUndefined(Json.parse(text)) : undefined
   if (!Array.isArray(value)) return Result.succeed(undefined)
-  const strings = value.filter((item) => typeof item === "string").map((item) => item.toWellFormed())
-  return strings.length === value.length
+  const items: ReadonlyArray<unknown> = value
+  const strings = items.filter((item) => typeof item === "string").map((item) => item.toWellFormed())
+  return strings.length === items.length
     ? Result.succeed(strings)
     : fail(at, "has a JSON list of other things than strings: expected strings only")
 }

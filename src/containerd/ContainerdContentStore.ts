@@ -1,6 +1,7 @@
 /** @since 0.1.0 */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { ContentStore, type Info, type WriteOptions } from "../core/ContentStore.ts"
 import { quietly } from "../core/Finalizer.ts"
@@ -35,7 +36,13 @@ const make = Effect.gen(function* () {
     return Effect.asVoid(unary(content.Update, { info: { digest, labels: { ...labels } }, updateMask: { paths } }))
   }
 
-  const abort = (ref: string) => orGone(unary(content.Abort, { ref }))
+  /** Of a writer that has just gone the daemon may still write what was on its way, and then not remove the directory. */
+  const abort = (ref: string) =>
+    Effect.retry(orGone(unary(content.Abort, { ref })), {
+      while: ({ reason }) => reason._tag === "Unknown" && reason.message.includes("directory not empty"),
+      schedule: Schedule.spaced("20 millis"),
+      times: 25
+    })
 
   /** An ingest that nobody knows by name, and so nobody can resume, goes when its write fails. */
   const orAbort =

@@ -3,7 +3,7 @@
  * interface can ask for them, and what the interface's prose says beyond it.
  */
 import { assert, layer as withLayer } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, type Layer, Schedule, Stream } from "effect"
+import { Deferred, Effect, Exit, Fiber, type Layer, Stream } from "effect"
 import { ContentStore, Digest, Leases } from "effect-containerd"
 import { collect, inPieces, leased, leasedAs, randomBytes, readAll, reason, unique, write } from "./Cases.ts"
 import { title } from "./Title.ts"
@@ -202,10 +202,7 @@ export const contentStoreSuite = <E>(
         yield* interrupted(randomBytes(20 * MiB), 20 * MiB, ref)
         const offset = yield* offsetOf(ref)
         assert.isTrue(offset !== undefined && offset >= 8 * MiB && offset <= 20 * MiB, `${offset}`)
-        // A daemon may still be writing what was on its way, and then cannot remove the directory.
-        yield* ContentStore.ContentStore.use((store) => store.abort(ref)).pipe(
-          Effect.retry({ schedule: Schedule.spaced("20 millis"), times: 50 })
-        )
+        yield* ContentStore.ContentStore.use((store) => store.abort(ref))
         assert.isUndefined(yield* offsetOf(ref))
       }).pipe(leased)
     )
