@@ -38,7 +38,7 @@ export interface Base {
 /** The annotation of a layer that `replaceTop` may replace: the container that it came from. */
 export const containerAnnotation = "effect-containerd/container"
 
-type Container = Pick<Source, "id" | "spec">
+type Container = Pick<Source, "config" | "id" | "spec">
 
 const keptLayers = (
   layers: ReadonlyArray<Layer>,
@@ -106,9 +106,9 @@ const checkCount = (kept: number, { maxLayers }: Request) => {
   return Effect.fail(new TooManyLayers({ message }))
 }
 
-const containerConfigOf = ({ config }: Parent, { spec }: Container, request: Request) =>
+const containerConfigOf = ({ config }: Parent, source: Container, request: Request) =>
   Effect.mapError(
-    Effect.fromResult(newContainerConfig(config.config, spec, request)),
+    Effect.fromResult(newContainerConfig(config.config, source, request)),
     ({ message }) => new InvalidOption({ option: "changes", message })
   )
 

@@ -67,11 +67,14 @@ const createdOf = (request: Request) =>
     onNone: () => Effect.map(DateTime.nowAsDate, Timestamp.fromDate)
   })
 
-/** The snapshot below the new layer. Usually nothing has to be read to know it. */
+/** What the container is compared with, and what the new layer will stand on. Usually nothing has to be read to know it. */
 const belowOf = <E, R>(source: Source, base: Effect.Effect<Base, E, R>, { replaceTop, squash }: Request) =>
   replaceTop === true || (squash !== undefined && squash !== false)
-    ? Effect.map(base, ({ chainId }) => Option.getOrElse(chainId, () => ""))
-    : Effect.succeed(source.snapshot.parent)
+    ? Effect.map(base, ({ chainId }) => {
+        const below = Option.getOrElse(chainId, () => "")
+        return { lower: below, target: below }
+      })
+    : Effect.succeed({ lower: source.snapshot.parent, target: source.below })
 
 const commitSource = Effect.fnUntraced(function* (source: Source, request: Request) {
   const reading = yield* Effect.cached(readBase(source, request))
@@ -92,7 +95,7 @@ const commitSource = Effect.fnUntraced(function* (source: Source, request: Reque
     { concurrency: "unbounded", discard: true }
   )
   if (request.manifest !== undefined) yield* lockIndex(request.manifest)
-  const records = yield* createImages(image.manifest.descriptor, base, request)
+  const records = yield* createImages(image.manifest.descriptor, source, base, request)
   const { differ, notCarried } = captured
   return { ...records, config: image.config.descriptor, layer, chainId, parent: base.image, differ, notCarried }
 })

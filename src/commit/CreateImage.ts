@@ -10,6 +10,7 @@ import type * as Descriptor from "../oci/Descriptor.ts"
 import { addToIndex } from "./AddToIndex.ts"
 import type { Base } from "./Base.ts"
 import type { Request } from "./Options.ts"
+import type { Source } from "./Resolve.ts"
 import { step } from "./Run.ts"
 
 /** The name of an image without one (moby's `danglingImageName`); its digest makes it unique. */
@@ -26,9 +27,14 @@ const keepAsDangling = Effect.fnUntraced(function* (name: string, replacement: D
   yield* Images.put({ ...old.value, name: danglingName(old.value.target) })
 })
 
-const putOne = Effect.fnUntraced(function* (name: string, target: Descriptor.Descriptor, request: Request) {
+const putOne = Effect.fnUntraced(function* (
+  name: string,
+  target: Descriptor.Descriptor,
+  { imageLabels }: Source,
+  request: Request
+) {
   if (request.keepReplaced === true && request.names.length > 0) yield* keepAsDangling(name, target)
-  const image: Images.Image = { name, target, labels: request.labels ?? {} }
+  const image: Images.Image = { name, target, labels: { ...imageLabels, ...request.labels } }
   // After a lost answer the image may be there; putting it again finds out.
   const replaced = yield* Effect.retry(Images.put(image), { while: (error) => error.isRetryable, times: 2 })
   return { image, replaced }
@@ -39,11 +45,11 @@ const putOne = Effect.fnUntraced(function* (name: string, target: Descriptor.Des
  * is known to be.
  */
 export const createImages = Effect.fnUntraced(
-  function* (target: Descriptor.Descriptor, base: Base, request: Request) {
+  function* (target: Descriptor.Descriptor, source: Source, base: Base, request: Request) {
     const index = request.manifest === undefined ? undefined : yield* addToIndex(request.manifest, target, base)
     const [first = danglingName(target), ...others] = request.names
-    const { image, replaced } = yield* putOne(first, target, request)
-    const rest = yield* Effect.forEach(others, (name) => putOne(name, target, request))
+    const { image, replaced } = yield* putOne(first, target, source, request)
+    const rest = yield* Effect.forEach(others, (name) => putOne(name, target, source, request))
     return {
       image,
       index: Option.fromUndefinedOr(index),

@@ -69,15 +69,21 @@ const checkSize = Effect.fnUntraced(function* ({ snapshot, snapshotter }: Source
   return yield* new TooLarge({ message })
 })
 
-/** Changes nothing that the container could notice. `below` is the snapshot that the layer will stand on. */
-export const prepare = Effect.fnUntraced(function* (source: Source, below: string, request: Request) {
+/** The snapshots that the container is compared with, and that the layer will stand on. */
+export interface Below {
+  readonly lower: string
+  readonly target: string
+}
+
+/** Changes nothing that the container could notice. */
+export const prepare = Effect.fnUntraced(function* (source: Source, below: Below, request: Request) {
   const { snapshotter } = source
   yield* checkSize(source, request)
   const { target, upper, view } = yield* Effect.all(
     {
-      view: snapshotter.view({ key: uniqueName("commit-parent"), parent: below }),
+      view: snapshotter.view({ key: uniqueName("commit-parent"), parent: below.lower }),
       upper: mountsOf(source),
-      target: prepareTarget(snapshotter, below),
+      target: prepareTarget(snapshotter, below.target),
       supported: checkSupport(diffMediaType(request), request)
     },
     { concurrency: "unbounded" }

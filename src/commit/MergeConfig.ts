@@ -12,6 +12,7 @@ import type { ChangeError } from "../change/ChangeError.ts"
 import type * as ImageConfig from "../oci/ImageConfig.ts"
 import type * as RuntimeSpec from "../oci/RuntimeSpec.ts"
 import type { Request } from "./Options.ts"
+import type { Source } from "./Resolve.ts"
 
 type Config = ImageConfig.ContainerConfig
 
@@ -109,11 +110,12 @@ const without = (container: Config, changes: ReadonlyArray<Change.Change>) =>
  */
 export const newContainerConfig = (
   image: Config | null | undefined,
-  spec: RuntimeSpec.RuntimeSpec,
+  source: Pick<Source, "config" | "spec">,
   { changes, config, configFrom, containerConfig, mergeConfig }: Request
 ): Result.Result<Config | null | undefined, ChangeError> => {
   if (mergeConfig === false) return Result.succeed(config)
-  const container = containerConfig ?? (configFrom === "container" ? fromSpec(image ?? {}, spec) : image)
+  const told = configFrom === "container" ? fromSpec(image ?? {}, source.spec) : image
+  const container = containerConfig ?? source.config ?? told
   if (config === undefined) {
     return changes.length === 0 ? Result.succeed(container) : Change.apply(container ?? {}, changes)
   }

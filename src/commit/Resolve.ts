@@ -11,6 +11,7 @@ import { type Image, Images } from "../core/Images.ts"
 import { Namespaces } from "../core/Namespaces.ts"
 import { type Info, type Snapshotter, Snapshotters } from "../core/Snapshotter.ts"
 import { type Status, Tasks } from "../core/Tasks.ts"
+import type { ContainerConfig } from "../oci/ImageConfig.ts"
 import * as RuntimeSpec from "../oci/RuntimeSpec.ts"
 import { ContainerNotFound, ParentNotFound, SnapshotNotFound } from "./CommitError.ts"
 import type { Request } from "./Options.ts"
@@ -25,8 +26,14 @@ export interface Source {
   readonly snapshotter: Snapshotter
   /** The container's own snapshot; its `name` is the key. */
   readonly snapshot: Info
+  /** The snapshot of its image: the parent of its own, or, where Docker has one of its own in between, that one's. */
+  readonly below: string
   /** What the container runs, and what is mounted into it. */
   readonly spec: RuntimeSpec.RuntimeSpec
+  /** What it runs, where its owner says so. */
+  readonly config: ContainerConfig | undefined
+  /** Labels that its owner wants on images made of it. */
+  readonly imageLabels: Readonly<Record<string, string>>
 }
 
 const notFound = Effect.fnUntraced(function* (id: string) {
@@ -79,6 +86,14 @@ const findImage = Effect.fnUntraced(function* (name: string) {
   )
 })
 
+/** moby puts the mount points that it makes into a snapshot between the image's and the container's. */
+const isInit = ({ name, parent }: Info) => parent.startsWith(`${name}-init`)
+
+const findBelow = (snapshotter: Snapshotter, snapshot: Info) =>
+  isInit(snapshot)
+    ? Effect.map(snapshotter.stat(snapshot.parent), ({ parent }) => parent)
+    : Effect.succeed(snapshot.parent)
+
 /** Without one, or with one that cannot be read, nothing is known of what the container runs. */
 const specOf = (spec: Uint8Array): RuntimeSpec.RuntimeSpec =>
   spec.length === 0 ? {} : Result.getOrElse(RuntimeSpec.decode(spec), () => ({}))
@@ -105,6 +120,9 @@ export const resolve = Effect.fnUntraced(function* (request: Request) {
     status,
     snapshotter,
     snapshot,
-    spec: specOf(container.spec)
+    below: yield* findBelow(snapshotter, snapshot),
+    spec: specOf(container.spec),
+    config: container.config,
+    imageLabels: container.imageLabels ?? {}
   } satisfies Source
 }, step("resolve"))

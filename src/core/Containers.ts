@@ -6,6 +6,7 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
+import type { ContainerConfig } from "../oci/ImageConfig.ts"
 import type { ContainerdError } from "./ContainerdError.ts"
 
 export interface Container {
@@ -20,6 +21,10 @@ export interface Container {
   readonly snapshotKey: string
   /** The OCI runtime spec as JSON; empty where there is none. */
   readonly spec: Uint8Array
+  /** What it runs, where its owner keeps that in the form of an image's config (Docker). */
+  readonly config?: ContainerConfig | undefined
+  /** Labels that its owner wants on images made of it. */
+  readonly imageLabels?: Readonly<Record<string, string>> | undefined
 }
 
 export class Containers extends Context.Service<

@@ -33,7 +33,7 @@ const parent: Parent = {
 }
 
 const read = (options: Omit<CommitOptions, "container">, from: Parent = parent) =>
-  Effect.flatMap(check({ container: "c1", ...options }), (request) => baseOf(from, { id: "c1", spec: {} }, request))
+  Effect.flatMap(check({ container: "c1", ...options }), (request) => baseOf(from, { id: "c1", spec: {}, config: undefined }, request))
 
 /** Which layers stay, and how the history reads: a step without a layer in brackets. */
 const summary = (options: Omit<CommitOptions, "container">, from?: Parent) =>

@@ -33,7 +33,10 @@ const source: Source = {
   status: "running",
   snapshotter,
   snapshot: { name: "c", parent: "", kind: "active", labels: {} },
-  spec: { process: { args: ["sh", "-c", "true"] } }
+  below: "",
+  spec: { process: { args: ["sh", "-c", "true"] } },
+  config: undefined,
+  imageLabels: {}
 }
 
 const layerOf = (text: string, mediaType: string): Layer.Layer => ({
@@ -70,7 +73,7 @@ const made = (
 ) =>
   Effect.gen(function* () {
     const request = yield* check({ container: "c", ...options })
-    const containerConfig = yield* Effect.fromResult(newContainerConfig(parent.config.config, source.spec, request))
+    const containerConfig = yield* Effect.fromResult(newContainerConfig(parent.config.config, source, request))
     const image = newImage(source, { ...parent, containerConfig }, layer, request, created)
     const { config, manifest } = image
     assert.deepStrictEqual(config.descriptor, Descriptor.of(config.descriptor.mediaType, config.bytes))
