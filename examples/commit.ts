@@ -5,8 +5,8 @@
  * 0 done, 1 failed, 2 bad usage, 130 interrupted.
  */
 import { Config, Console, Effect, Layer, Option, Schema } from "effect"
-import { Command } from "effect/cli"
-import { Change, Commit, Containerd, ImageConfig, Timestamp } from "effect-containerd"
+import { type CliError, Command } from "effect/cli"
+import { Change, Commit, Containerd, Docker, ImageConfig, Timestamp } from "effect-containerd"
 import { runMain, Usage } from "./support/cli.ts"
 import { flags } from "./support/commitFlags.ts"
 import { json, summary, writeFiles } from "./support/commitOutput.ts"
@@ -76,7 +76,9 @@ const optionsOf = (
   exclude: args.exclude,
   include: args.include,
   stubs: args.keepStubs ? "keep" : "omit",
-  manifest: args.manifest
+  manifest: args.manifest,
+  // `docker images` lists an image that has lost its name.
+  keepReplaced: args.docker !== undefined
 })
 
 const commit = Command.make(
@@ -84,16 +86,28 @@ const commit = Command.make(
   flags,
   Effect.fnUntraced(function* (args) {
     const options = optionsOf(args, yield* configOf(args), yield* sourceDateEpoch)
-    const committed = yield* Commit.commit(options).pipe(progressLine, Effect.provide(containerd(args)))
+    const committed = yield* Commit.commit(options).pipe(progressLine, Effect.provide(backend(args)))
     yield* writeFiles(committed, args)
     yield* Console.log(args.json ? json(committed) : args.quiet ? committed.image.target.digest : summary(committed))
   })
 ).pipe(Command.withDescription("Commit a container into a new image"))
 
-const containerd = ({ address, namespace }: { readonly address: string; readonly namespace: string }) =>
-  Layer.unwrap(Effect.map(Containerd.config, (options) => Containerd.layer({ ...options, address, namespace })))
+const backend = ({ address, docker, namespace }: Args) => {
+  if (docker === undefined) {
+    return Layer.unwrap(
+      Effect.map(Containerd.config, (options) => Containerd.layer({ ...options, address, namespace }))
+    )
+  }
+  return docker === "" ? Docker.layerConfig : Docker.layer({ socket: docker })
+}
 
-// What is no failure of the commit itself is bad usage or a bad environment.
-runMain(Command.runWith(commit, { version: "0.1.0" })(process.argv.slice(2)), (error) =>
-  error._tag === "Failed" || (error._tag === "CommitError" && error.reason._tag !== "InvalidOption") ? 1 : 2
-)
+// What is no failure of the commit or of a daemon is bad usage or a bad environment.
+const isFailure = (error: Failure) =>
+  error._tag === "Failed" ||
+  error._tag === "ContainerdError" ||
+  (error._tag === "CommitError" && error.reason._tag !== "InvalidOption")
+
+const run = Command.runWith(commit, { version: "0.1.0" })
+type Failure = Exclude<Effect.Error<ReturnType<typeof run>>, CliError.CliError>
+
+runMain(run(process.argv.slice(2)), (error: Failure) => (isFailure(error) ? 1 : 2))

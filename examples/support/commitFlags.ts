@@ -31,6 +31,13 @@ export const flags = {
     Argument.variadic()
   ),
 
+  docker: Flag.String("docker").pipe(
+    Flag.withDescription("A container of the Docker Engine at that socket (DOCKER_HOST, else /var/run/docker.sock)"),
+    Flag.withMetavar("SOCKET"),
+    Flag.withOptionalValue(""),
+    Flag.optional,
+    Flag.map(Option.getOrUndefined)
+  ),
   address: Flag.String("address").pipe(
     Flag.withDescription("containerd's socket (CONTAINERD_ADDRESS)"),
     Flag.withFallbackConfig(Config.String("CONTAINERD_ADDRESS")),

@@ -16,6 +16,7 @@ import {
   FailedPrecondition,
   InvalidArgument,
   NotFound,
+  PermissionDenied,
   type Reason,
   Unavailable,
   Unknown
@@ -78,14 +79,18 @@ const refusal = Effect.fnUntraced(function* (method: string, response: HttpClien
   return yield* new ContainerdError({ method, reason })
 })
 
-const unreachable = (method: string, socket: string) => (cause: HttpClientError.HttpClientError) =>
-  new ContainerdError({
-    method,
-    reason: new Unavailable({
-      message: `the Docker Engine does not answer at ${socket}: start it, or give the path of its socket (${cause.message})`
-    }),
-    cause
-  })
+const isDenied = ({ reason }: HttpClientError.HttpClientError) =>
+  reason._tag === "TransportError" &&
+  reason.cause instanceof Error &&
+  "code" in reason.cause &&
+  reason.cause.code === "EACCES"
+
+const unreachable = (method: string, socket: string) => (cause: HttpClientError.HttpClientError) => {
+  const denied = `this user may not open ${socket}: run as root, or as a member of the group docker`
+  const silent = `the Docker Engine does not answer at ${socket}: start it, or give the path of its socket`
+  const reason = isDenied(cause) ? new PermissionDenied({ message: denied }) : new Unavailable({ message: silent })
+  return new ContainerdError({ method, reason, cause })
+}
 
 const strange = (method: string) => (cause: unknown) =>
   new ContainerdError({
