@@ -34,8 +34,11 @@ export const checkIndex = Effect.fnUntraced(function* (name: string) {
   return yield* new InvalidOption({ option: "manifest", message })
 })
 
+const nameOf = (platform: Platform.Platform) => Platform.format(Platform.normalize(platform))
+
+/** However they write it: other tools say `arm64/v8` for `arm64`. */
 const isSame = (one: Platform.Platform | undefined, other: Platform.Platform) =>
-  one !== undefined && Platform.format(one) === Platform.format(other)
+  one !== undefined && nameOf(one) === nameOf(other)
 
 /** An image of the same platform makes room. */
 const extended = (

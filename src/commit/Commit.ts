@@ -68,13 +68,14 @@ const createdOf = (request: Request) =>
   })
 
 /** What the container is compared with, and what the new layer will stand on. Usually nothing has to be read to know it. */
-const belowOf = <E, R>(source: Source, base: Effect.Effect<Base, E, R>, { replaceTop, squash }: Request) =>
-  replaceTop === true || (squash !== undefined && squash !== false)
-    ? Effect.map(base, ({ chainId }) => {
-        const below = Option.getOrElse(chainId, () => "")
-        return { lower: below, target: below }
-      })
-    : Effect.succeed({ lower: source.snapshot.parent, target: source.below })
+const belowOf = <E, R>({ below, snapshot }: Source, base: Effect.Effect<Base, E, R>, request: Request) => {
+  const isWhole = request.replaceTop !== true && (request.squash ?? false) === false
+  if (isWhole && below.length === 1) return Effect.succeed({ lower: snapshot.parent, target: snapshot.parent })
+  return Effect.map(base, ({ chainId }) => {
+    const target = Option.getOrElse(chainId, () => "")
+    return { lower: isWhole ? snapshot.parent : target, target }
+  })
+}
 
 const commitSource = Effect.fnUntraced(function* (source: Source, request: Request) {
   const reading = yield* Effect.cached(readBase(source, request))

@@ -29,8 +29,8 @@ import { isRewritten, rewriteLayer } from "./RewriteLayer.ts"
 import { step } from "./Run.ts"
 
 /** The form in which the differ writes the layer; one that will be rewritten is compressed only then. */
-const diffMediaType = (request: Request): string =>
-  MediaType.layer("oci", isRewritten(request) ? "uncompressed" : request.compression)
+const diffMediaType = (source: Source, request: Request): string =>
+  MediaType.layer("oci", isRewritten(source, request) ? "uncompressed" : request.compression)
 
 const checkSupport = Effect.fnUntraced(function* (mediaType: string, request: Request) {
   const differ = yield* Differ
@@ -84,7 +84,7 @@ export const prepare = Effect.fnUntraced(function* (source: Source, below: Below
       view: snapshotter.view({ key: uniqueName("commit-parent"), parent: below.lower }),
       upper: mountsOf(source),
       target: prepareTarget(snapshotter, below.target),
-      supported: checkSupport(diffMediaType(request), request)
+      supported: checkSupport(diffMediaType(source, request), request)
     },
     { concurrency: "unbounded" }
   )
@@ -96,7 +96,7 @@ const diff = Effect.fnUntraced(function* (source: Source, { lower, upper }: Prep
   const differ = yield* Differ
   const frozen = yield* Scope.fork(yield* Effect.scope)
   yield* Pause.pause(source, request).pipe(Scope.provide(frozen))
-  const diffed = yield* differ.diff({ lower, upper, mediaType: diffMediaType(request) })
+  const diffed = yield* differ.diff({ lower, upper, mediaType: diffMediaType(source, request) })
   // To resume takes a while, and nothing that follows has to wait for it.
   yield* Effect.forkScoped(Effect.uninterruptible(Scope.close(frozen, Exit.void)), { startImmediately: true })
   return diffed

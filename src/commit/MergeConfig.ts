@@ -97,13 +97,6 @@ export const fromSpec = (image: Config, { process }: RuntimeSpec.RuntimeSpec): C
   }
 }
 
-/** What the changes take away must not come back from the container. */
-const without = (container: Config, changes: ReadonlyArray<Change.Change>) =>
-  Change.apply(
-    container,
-    changes.filter(({ _tag }) => _tag.startsWith("Unset"))
-  )
-
 /**
  * Of the new image; `null` and `undefined` stay what they are in the parent. Fails for a change that turns out to be
  * wrong when its variables are known.
@@ -113,13 +106,7 @@ export const newContainerConfig = (
   source: Pick<Source, "config" | "spec">,
   { changes, config, configFrom, containerConfig, mergeConfig }: Request
 ): Result.Result<Config | null | undefined, ChangeError> => {
-  if (mergeConfig === false) return Result.succeed(config)
-  const told = configFrom === "container" ? fromSpec(image ?? {}, source.spec) : image
-  const container = containerConfig ?? source.config ?? told
-  if (config === undefined) {
-    return changes.length === 0 ? Result.succeed(container) : Change.apply(container ?? {}, changes)
-  }
-  return Result.gen(function* () {
-    return merge(yield* Change.apply(config, changes), yield* without(container ?? {}, changes))
-  })
+  const container = containerConfig ?? (configFrom === "container" ? fromSpec(image ?? {}, spec) : image)
+  const whole = config === undefined ? container : mergeConfig === false ? config : merge(config, container ?? {})
+  return changes.length === 0 ? Result.succeed(whole) : Change.apply(whole ?? {}, changes)
 }

@@ -50,19 +50,31 @@ const judgeStub =
     return isEmptyFile(entry) || (path === "etc/mtab" && entry.type === "2") ? "omit" : "keep"
   }
 
+const trimGlob = (glob: string): string => glob.replace(/^\/+|\/+$/g, "")
+
+/** What is wrong with a glob, and what to do about it. */
+export const problemOf = (glob: string): string | undefined => {
+  if (trimGlob(glob) === "") return "names nothing: give a path from the root, or ** for everything"
+  // To picomatch it is everything else; in a .dockerignore it takes back what an earlier line said.
+  if (glob.startsWith("!") && glob[1] !== "(") return "is an exception, which there is none: leave it out, or begin it with \\!"
+  if (trimGlob(glob).split("/").some((part) => [".", "..", ""].includes(part))) {
+    return "is not a path from the root: leave out its empty parts, . and .."
+  }
+  return glob.length > 4096 ? "is longer than a path can be: expected at most 4096 characters" : undefined
+}
+
 type Matches = (path: RawPath.RawPath) => boolean
 
-/** As in a .dockerignore: from the root, and what matches takes everything below it along. */
+/** As in a .dockerignore: from the root, and what matches takes everything below it along. `**` is the root, too. */
 const matcher = (globs: ReadonlyArray<string>): Matches => {
-  const matches = picomatch(
-    globs.map((glob) => glob.replace(/^\/+|\/+$/g, "")),
-    { dot: true }
-  )
+  const trimmed = globs.map(trimGlob)
+  const matches = picomatch(trimmed, { dot: true })
+  const isWhole = trimmed.includes("**")
   return (path) => {
     for (let at: RawPath.RawPath | undefined = path; at !== undefined && at !== ""; at = RawPath.parent(at)) {
       if (matches(RawPath.show(at))) return true
     }
-    return false
+    return isWhole
   }
 }
 

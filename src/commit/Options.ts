@@ -46,7 +46,10 @@ export interface CommitOptions {
   readonly snapshotter?: string | undefined
   /** The image that the container was made from. By default the one that the container's record names. */
   readonly parent?: string | undefined
-  /** The container's user namespace: layers carry the ids of the container, not of the host. None by default. */
+  /**
+   * The container's user namespace: layers carry the ids of the container, not of the host. By default what the
+   * snapshot's labels or the container's spec say.
+   */
   readonly idMap?: IdMap.IdMap | undefined
   /** What made the layer, for the history. By default the container's command. */
   readonly createdBy?: string | undefined

@@ -56,7 +56,7 @@ const scratch = (platform: Option.Option<Platform.Platform>): Parent => {
 const chainIdOf = (config: ImageConfig.ImageConfig) => ChainId.fromDiffIds(ImageConfig.diffIds(config))
 
 const standsOn = (source: Source, config: ImageConfig.ImageConfig): boolean =>
-  source.below === Option.getOrElse(chainIdOf(config), () => "")
+  source.below.includes(Option.getOrElse(chainIdOf(config), () => ""))
 
 /** Of an index, the manifest that was asked for, else the one whose layers the container's snapshot has below. */
 const choose = Effect.fnUntraced(function* (image: Image, source: Source, request: Request) {
@@ -107,8 +107,9 @@ const blobsOf = ({ config, layers }: Manifest.Manifest) => [config, ...(layers ?
 /** Fails when the image is not whole, or is not the one that the container stands on. */
 export const readParent = Effect.fnUntraced(function* (source: Source, request: Request) {
   if (Option.isNone(source.image)) {
-    if (source.below === "") return scratch(request.platform)
-    const message = `the record of the container names no image, yet it stands on ${source.below}: name its parent image`
+    const [below = ""] = source.below
+    if (below === "") return scratch(request.platform)
+    const message = `the record of the container names no image, yet it stands on ${below}: name its parent image`
     return yield* new ParentNotFound({ message })
   }
   const image = source.image.value

@@ -11,6 +11,7 @@ import { type Image, Images } from "../core/Images.ts"
 import { Namespaces } from "../core/Namespaces.ts"
 import { type Info, type Snapshotter, Snapshotters } from "../core/Snapshotter.ts"
 import { type Status, Tasks } from "../core/Tasks.ts"
+import * as IdMap from "../layer/IdMap.ts"
 import type { ContainerConfig } from "../oci/ImageConfig.ts"
 import * as RuntimeSpec from "../oci/RuntimeSpec.ts"
 import { ContainerNotFound, ParentNotFound, SnapshotNotFound } from "./CommitError.ts"
@@ -26,8 +27,10 @@ export interface Source {
   readonly snapshotter: Snapshotter
   /** The container's own snapshot; its `name` is the key. */
   readonly snapshot: Info
-  /** The snapshot of its image: the parent of its own, or, where Docker has one of its own in between, that one's. */
-  readonly below: string
+  /** Where the snapshot of its image may be: the parent of its own, and that one's parent where there is one in between. */
+  readonly below: ReadonlyArray<string>
+  /** The container's user namespace; `undefined` when its ids are the host's. */
+  readonly idMap: IdMap.IdMap | undefined
   /** What the container runs, and what is mounted into it. */
   readonly spec: RuntimeSpec.RuntimeSpec
   /** What it runs, where its owner says so. */
@@ -86,13 +89,39 @@ const findImage = Effect.fnUntraced(function* (name: string) {
   )
 })
 
-/** moby puts the mount points that it makes into a snapshot between the image's and the container's. */
-const isInit = ({ name, parent }: Info) => parent.startsWith(`${name}-init`)
+/**
+ * moby puts the mount points that it makes into a snapshot between the image's and the container's, and containerd's
+ * client may put one there whose files it has given to the ids of a user namespace.
+ */
+const findBelow = (snapshotter: Snapshotter, { name, parent }: Info, idMap: IdMap.IdMap | undefined) =>
+  parent !== "" && (parent.startsWith(`${name}-init`) || idMap !== undefined)
+    ? Effect.map(snapshotter.stat(parent), (between) => [parent, between.parent])
+    : Effect.succeed([parent])
 
-const findBelow = (snapshotter: Snapshotter, snapshot: Info) =>
-  isInit(snapshot)
-    ? Effect.map(snapshotter.stat(snapshot.parent), ({ parent }) => parent)
-    : Effect.succeed(snapshot.parent)
+const fromSpec = (mappings: ReadonlyArray<RuntimeSpec.IdMapping> | null | undefined): ReadonlyArray<IdMap.IdMapping> =>
+  (mappings ?? []).map(({ containerID, hostID, size }) => ({ containerId: containerID, hostId: hostID, size }))
+
+/** What a snapshotter was told to map; one that cannot be read is none, and then the spec counts. */
+const fromLabel = (label: string | undefined): ReadonlyArray<IdMap.IdMapping> =>
+  (label ?? "")
+    .split(",")
+    .filter((text) => text !== "")
+    .map((text) => Result.getOrElse(IdMap.parse(text), () => undefined))
+    .filter((mapping) => mapping !== undefined)
+
+const isIdentity = (mappings: ReadonlyArray<IdMap.IdMapping>) =>
+  mappings.every(({ containerId, hostId }) => containerId === hostId)
+
+/** From the snapshot's labels, else from the container's spec. */
+const idMapOf = ({ labels }: Info, { linux }: RuntimeSpec.RuntimeSpec): IdMap.IdMap | undefined => {
+  const labelled = {
+    uids: fromLabel(labels["containerd.io/snapshot/uidmapping"]),
+    gids: fromLabel(labels["containerd.io/snapshot/gidmapping"])
+  }
+  const told = { uids: fromSpec(linux?.uidMappings), gids: fromSpec(linux?.gidMappings) }
+  const found = labelled.uids.length > 0 && labelled.gids.length > 0 ? labelled : told
+  return isIdentity(found.uids) && isIdentity(found.gids) ? undefined : found
+}
 
 /** Without one, or with one that cannot be read, nothing is known of what the container runs. */
 const specOf = (spec: Uint8Array): RuntimeSpec.RuntimeSpec =>
@@ -114,14 +143,17 @@ export const resolve = Effect.fnUntraced(function* (request: Request) {
     },
     { concurrency: "unbounded" }
   )
+  const spec = specOf(container.spec)
+  const idMap = request.idMap ?? idMapOf(snapshot, spec)
   return {
     id: container.id,
     image,
     status,
     snapshotter,
     snapshot,
-    below: yield* findBelow(snapshotter, snapshot),
-    spec: specOf(container.spec),
+    below: yield* findBelow(snapshotter, snapshot, idMap),
+    idMap,
+    spec,
     config: container.config,
     imageLabels: container.imageLabels ?? {}
   } satisfies Source

@@ -24,15 +24,15 @@ import { step } from "./Run.ts"
  * What has to be edited: ids for a container in a user namespace, and times that would differ between two runs for an
  * image with a given time. None for most commits.
  */
-const edits = ({ created, idMap, rewriteTimestamp }: Request): ReadonlyArray<TarRewrite.Edit> => [
+const edits = ({ idMap }: Source, { created, rewriteTimestamp }: Request): ReadonlyArray<TarRewrite.Edit> => [
   ...(idMap === undefined ? [] : [unremap(idMap)]),
   ...(Option.isNone(created) ? [] : [Whiteout.timeless]),
   ...(Option.isSome(created) && rewriteTimestamp === true ? [clampTimes(Timestamp.toUnix(created.value).seconds)] : [])
 ]
 
 /** It is known before the differ runs that its layer will be rewritten, so it need not compress. */
-export const isRewritten = (request: Request): boolean =>
-  edits(request).length > 0 ||
+export const isRewritten = (source: Source, request: Request): boolean =>
+  edits(source, request).length > 0 ||
   request.compressionLevel !== undefined ||
   request.exclude.length > 0 ||
   request.include.length > 0
@@ -53,8 +53,8 @@ export const rewriteLayer = Effect.fnUntraced(function* (layer: Layer, source: S
   const omissions = yield* omissionsOf(layer, source, request)
   if (omissions.kept === 0) return Option.none<Layer>()
   const isWhole = omissions.omitted.size === 0
-  if (isWhole && !isRewritten(request)) return Option.some(layer)
-  const all = TarRewrite.all([...(isWhole ? [] : [omit(omissions)]), ...edits(request)])
+  if (isWhole && !isRewritten(source, request)) return Option.some(layer)
+  const all = TarRewrite.all([...(isWhole ? [] : [omit(omissions)]), ...edits(source, request)])
   const tar = (yield* tarOf(layer)).pipe(TarRewrite.rewrite(all))
   return Option.some(yield* writeLayer(tar, request))
 }, step("unremap"))

@@ -33,7 +33,8 @@ const source: Source = {
   status: "running",
   snapshotter,
   snapshot: { name: "c", parent: "", kind: "active", labels: {} },
-  below: "",
+  below: [],
+  idMap: undefined,
   spec: { process: { args: ["sh", "-c", "true"] } },
   config: undefined,
   imageLabels: {}

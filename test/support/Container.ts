@@ -85,26 +85,27 @@ const make = (containerd: RunningContainerd, options: Options): Container => {
 const remove = (containerd: RunningContainerd, { id, namespace, stop }: Container): Effect.Effect<void> =>
   stop.pipe(Effect.ignore, Effect.andThen(containerd.ctr(["containers", "rm", id], { namespace })), Effect.ignoreCause)
 
-/** A container with its snapshot, without a task. */
-export const create = (
+const acquire = (
   containerd: RunningContainerd,
-  options: Options
+  options: Options,
+  command: ReadonlyArray<string>
 ): Effect.Effect<Container, DaemonError, Scope.Scope> => {
   const container = make(containerd, options)
   const flags = ["--snapshotter", container.snapshotter, ...(options.flags ?? [])]
-  const args = ["containers", "create", ...flags, container.image, container.id, ...(options.args ?? forever)]
+  const args = [...command, ...flags, container.image, container.id, ...(options.args ?? forever)]
   return Effect.acquireRelease(
     Effect.as(containerd.ctr(args, { namespace: container.namespace }), container),
     (created) => remove(containerd, created)
   )
 }
 
+/** A container with its snapshot, without a task. */
+export const create = (containerd: RunningContainerd, options: Options) =>
+  acquire(containerd, options, ["containers", "create"])
+
 /** A container that runs until the scope closes. */
-export const run = (
-  containerd: RunningContainerd,
-  options: Options
-): Effect.Effect<Container, DaemonError, Scope.Scope> =>
-  Effect.tap(create(containerd, options), (container) => container.start)
+export const run = (containerd: RunningContainerd, options: Options) =>
+  acquire(containerd, options, ["run", "--detach", "--null-io"])
 
 /** Runs a shell script in a new container of an image and gives what it prints. */
 export const runOnce = (
