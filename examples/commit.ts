@@ -55,6 +55,7 @@ const optionsOf = (
   platform: args.platform,
   parent: args.parent,
   allowMissingParents: args.allowMissing,
+  allowSandboxed: args.allowSandboxed,
   pause: args.pause,
   author: args.author,
   message: args.message,

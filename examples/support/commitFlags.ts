@@ -25,7 +25,9 @@ const bytesOf = (size: string): number => {
 }
 
 export const flags = {
-  container: Argument.String("CONTAINER").pipe(Argument.withDescription("The container's id")),
+  container: Argument.String("CONTAINER").pipe(
+    Argument.withDescription("The container's id, its first digits, or its name in nerdctl or Docker")
+  ),
   names: Argument.String("REF").pipe(
     Argument.withDescription("Names of the new image, as in app:1; without one the image is untagged"),
     Argument.variadic()
@@ -53,6 +55,10 @@ export const flags = {
   platform: text("platform", "Of a multi-platform parent, as in linux/arm64"),
   parent: text("parent", "The image that the container was made from, if its name stands for another one now"),
   allowMissing: yes("allow-missing", "Go on when layers of the parent are not in the content store"),
+  allowSandboxed: yes(
+    "allow-sandboxed",
+    "Go on when the runtime (gVisor, Kata) keeps files where nothing can read them"
+  ),
   pause: Flag.Boolean("pause").pipe(
     Flag.withAlias("p"),
     Flag.withDescription("Pause a running container while its files are read"),

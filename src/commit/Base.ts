@@ -94,7 +94,8 @@ const retype = (layer: Layer, format: MediaType.Format): Effect.Effect<Layer, In
   return Option.match(compressionOf(mediaType), {
     onSome: (compression) => Effect.succeed(retyped(layer, MediaType.layer(format, compression))),
     onNone: () => {
-      const message = `the layer ${digest} is of the type ${mediaType}, which an image of the format ${format} cannot have`
+      const other = format === "oci" ? "docker" : "oci"
+      const message = `the layer ${digest} is of the type ${mediaType}, which an image of the format ${format} cannot have: give the format ${other}, or squash it`
       return Effect.fail(new InvalidOption({ option: "format", message }))
     }
   })

@@ -22,6 +22,12 @@ export class ContainerNotFound extends Schema.TaggedError<ContainerNotFound>("ef
   fields
 ) {}
 
+/** The container's files are not where a commit could read them, or it is no container of its own. */
+export class Uncommittable extends Schema.TaggedError<Uncommittable>("effect-containerd/Uncommittable")(
+  "Uncommittable",
+  fields
+) {}
+
 /** Another commit of the same container is under way. */
 export class ContainerBusy extends Schema.TaggedError<ContainerBusy>("effect-containerd/ContainerBusy")(
   "ContainerBusy",
@@ -69,6 +75,7 @@ export class TooLarge extends Schema.TaggedError<TooLarge>("effect-containerd/To
 export const Reason = Schema.Union([
   InvalidOption,
   ContainerNotFound,
+  Uncommittable,
   ContainerBusy,
   SnapshotNotFound,
   ParentNotFound,

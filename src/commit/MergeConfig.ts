@@ -106,7 +106,8 @@ export const newContainerConfig = (
   source: Pick<Source, "config" | "spec">,
   { changes, config, configFrom, containerConfig, mergeConfig }: Request
 ): Result.Result<Config | null | undefined, ChangeError> => {
-  const container = containerConfig ?? (configFrom === "container" ? fromSpec(image ?? {}, spec) : image)
+  const told = configFrom === "container" ? fromSpec(image ?? {}, source.spec) : image
+  const container = containerConfig ?? source.config ?? told
   const whole = config === undefined ? container : mergeConfig === false ? config : merge(config, container ?? {})
   return changes.length === 0 ? Result.succeed(whole) : Change.apply(whole ?? {}, changes)
 }

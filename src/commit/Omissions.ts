@@ -50,24 +50,25 @@ const judgeStub =
     return isEmptyFile(entry) || (path === "etc/mtab" && entry.type === "2") ? "omit" : "keep"
   }
 
-const trimGlob = (glob: string): string => glob.replace(/^\/+|\/+$/g, "")
+/** As a path in a layer is: no slash at either end, no part that says nothing. */
+const cleaned = (glob: string): string => RawPath.split(glob).join("/")
+
+const isException = (glob: string) => glob.startsWith("!") && glob[1] !== "("
 
 /** What is wrong with a glob, and what to do about it. */
 export const problemOf = (glob: string): string | undefined => {
-  if (trimGlob(glob) === "") return "names nothing: give a path from the root, or ** for everything"
-  // To picomatch it is everything else; in a .dockerignore it takes back what an earlier line said.
-  if (glob.startsWith("!") && glob[1] !== "(") return "is an exception, which there is none: leave it out, or begin it with \\!"
-  if (trimGlob(glob).split("/").some((part) => [".", "..", ""].includes(part))) {
-    return "is not a path from the root: leave out its empty parts, . and .."
-  }
-  return glob.length > 4096 ? "is longer than a path can be: expected at most 4096 characters" : undefined
+  if (cleaned(glob) === "") return "names nothing: give a path from the root, or ** for everything"
+  if (RawPath.split(glob).includes("..")) return "leads out by ..: give a path from the root"
+  if (glob.length > 4096) return "is longer than a path can be: give at most 4096 characters"
+  // To picomatch that is everything else; in a .dockerignore it takes back what an earlier line said.
+  return isException(glob) ? "is an exception, and there are none: leave it out, or write \\! for a name" : undefined
 }
 
 type Matches = (path: RawPath.RawPath) => boolean
 
 /** As in a .dockerignore: from the root, and what matches takes everything below it along. `**` is the root, too. */
 const matcher = (globs: ReadonlyArray<string>): Matches => {
-  const trimmed = globs.map(trimGlob)
+  const trimmed = globs.map(cleaned)
   const matches = picomatch(trimmed, { dot: true })
   const isWhole = trimmed.includes("**")
   return (path) => {

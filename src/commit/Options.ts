@@ -14,9 +14,10 @@ import * as Platform from "../oci/Platform.ts"
 import * as Reference from "../oci/Reference.ts"
 import * as Timestamp from "../oci/Timestamp.ts"
 import { InvalidOption } from "./CommitError.ts"
+import { problemOf } from "./Omissions.ts"
 
 export interface CommitOptions {
-  /** The container's id in the namespace. */
+  /** The container's id in the namespace, the first digits of it, or the name that nerdctl gave. */
   readonly container: string
   /**
    * The new image's name, or several, normalised as Docker does (`app` is `docker.io/library/app:latest`). Images of
@@ -92,6 +93,8 @@ export interface CommitOptions {
   readonly include?: ReadonlyArray<string> | undefined
   /** The empty files and directories that runtimes make to mount something over: left out (`omit`) by default. */
   readonly stubs?: "omit" | "keep" | undefined
+  /** Go on when the container's runtime (gVisor, Kata) keeps files where a commit cannot read them. */
+  readonly allowSandboxed?: boolean | undefined
   /** Go on when blobs of the parent are not in the content store; the image can then run here, but not be pushed. */
   readonly allowMissingParents?: boolean | undefined
   /** The name of an index (a multi-platform image), new or not, that the image is added to. */
@@ -157,6 +160,13 @@ const natural = (option: keyof CommitOptions, least: number) => (value: number) 
   return Number.isSafeInteger(value) && value >= least ? Effect.void : new InvalidOption({ option, message })
 }
 
+const glob = (option: "exclude" | "include") => (text: string) => {
+  const problem = problemOf(text)
+  if (problem === undefined) return Effect.void
+  const shown = text.length > 100 ? `${text.slice(0, 97)}...` : text
+  return new InvalidOption({ option, message: `the option ${option} has "${shown}", which ${problem}` })
+}
+
 const levels = { gzip: 9, zstd: 22, uncompressed: 0 } as const
 
 const checkLevel = (compression: Compression) => (level: number) => {
@@ -176,6 +186,9 @@ const checkTogether = (options: CommitOptions): Effect.Effect<void, InvalidOptio
   if (options.replaceTop === true && options.squash !== undefined && options.squash !== false) {
     return refuse("replaceTop", "the options replaceTop and squash both say what becomes of the last layer: give one")
   }
+  if (options.mergeConfig === false && options.config === undefined) {
+    return refuse("mergeConfig", "the option mergeConfig is false, and there is no config: give one")
+  }
   return options.annotations !== undefined && options.format === "docker"
     ? refuse("annotations", "Docker's manifests have no annotations: leave them out, or give the format oci")
     : Effect.void
@@ -190,10 +203,17 @@ const checkValues = Effect.fnUntraced(function* (options: CommitOptions) {
   yield* optional(typeof options.squash === "number" ? options.squash : undefined, natural("squash", 1))
   yield* optional(options.maxLayers, natural("maxLayers", 1))
   yield* optional(options.maxSize, natural("maxSize", 0))
-  yield* Effect.forEach(options.exclude ?? [], notEmpty("exclude"))
-  yield* Effect.forEach(options.include ?? [], notEmpty("include"))
+  yield* Effect.forEach(options.exclude ?? [], glob("exclude"))
+  yield* Effect.forEach(options.include ?? [], glob("include"))
   yield* checkTogether(options)
 })
+
+/** A name stands for one thing: the record of the image would take the index's place. */
+const checkNames = ({ manifest, names }: Pick<Request, "manifest" | "names">): Effect.Effect<void, InvalidOption> => {
+  if (manifest === undefined || !names.includes(manifest)) return Effect.void
+  const message = `${manifest} cannot be the image and the index that it is added to: give one of them another name`
+  return Effect.fail(new InvalidOption({ option: "manifest", message }))
+}
 
 /** Fails with `InvalidOption` for the first option that is not well formed. */
 export const check = Effect.fnUntraced(function* (options: CommitOptions) {
@@ -212,5 +232,6 @@ export const check = Effect.fnUntraced(function* (options: CommitOptions) {
     exclude: options.exclude ?? [],
     include: options.include ?? []
   }
+  yield* checkNames(request)
   return request
 })

@@ -6,15 +6,14 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import { Containers } from "../core/Containers.ts"
 import { type Image, Images } from "../core/Images.ts"
-import { Namespaces } from "../core/Namespaces.ts"
 import { type Info, type Snapshotter, Snapshotters } from "../core/Snapshotter.ts"
 import { type Status, Tasks } from "../core/Tasks.ts"
 import * as IdMap from "../layer/IdMap.ts"
 import type { ContainerConfig } from "../oci/ImageConfig.ts"
 import * as RuntimeSpec from "../oci/RuntimeSpec.ts"
-import { ContainerNotFound, ParentNotFound, SnapshotNotFound } from "./CommitError.ts"
+import { ParentNotFound, SnapshotNotFound } from "./CommitError.ts"
+import { checkCommittable, findContainer } from "./FindContainer.ts"
 import type { Request } from "./Options.ts"
 import { step } from "./Run.ts"
 
@@ -38,24 +37,6 @@ export interface Source {
   /** Labels that its owner wants on images made of it. */
   readonly imageLabels: Readonly<Record<string, string>>
 }
-
-const notFound = Effect.fnUntraced(function* (id: string) {
-  const namespaces = yield* Namespaces
-  const current = yield* namespaces.current
-  const names = yield* namespaces.list.pipe(
-    Effect.map((list) => list.map(({ name }) => name).join(", ")),
-    Effect.orElseSucceed(() => "")
-  )
-  const others = names === "" ? "" : `; the namespaces here are: ${names}`
-  return yield* new ContainerNotFound({
-    message: `there is no container "${id}" in the namespace "${current}"${others}`
-  })
-})
-
-const findContainer = Effect.fnUntraced(function* (id: string) {
-  const containers = yield* Containers
-  return yield* containers.get(id).pipe(Effect.catchReason("ContainerdError", "NotFound", () => notFound(id)))
-})
 
 const findSnapshot = Effect.fnUntraced(function* (snapshotter: Snapshotter, key: string) {
   const { available } = yield* Snapshotters
@@ -131,7 +112,8 @@ const specOf = (spec: Uint8Array): RuntimeSpec.RuntimeSpec =>
 export const resolve = Effect.fnUntraced(function* (request: Request) {
   const tasks = yield* Tasks
   const snapshotters = yield* Snapshotters
-  const container = yield* findContainer(request.container)
+  const container = yield* findContainer(request)
+  yield* checkCommittable(container, request)
   const recorded = container.snapshotter === "" ? undefined : container.snapshotter
   const snapshotter = snapshotters.get(request.snapshotter ?? recorded ?? (yield* snapshotters.defaultName))
   const key = container.snapshotKey === "" ? container.id : container.snapshotKey
