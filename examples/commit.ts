@@ -6,7 +6,7 @@
  */
 import { Config, Console, Effect, Layer, Option, Schema } from "effect"
 import { type CliError, Command } from "effect/cli"
-import { Change, Commit, Containerd, Docker, ImageConfig, Timestamp } from "effect-containerd"
+import { Change, Commit, Containerd, Docker, ImageConfig, Kubernetes, Timestamp } from "effect-containerd"
 import { runMain, Usage } from "./support/cli.ts"
 import { flags } from "./support/commitFlags.ts"
 import { json, summary, writeFiles } from "./support/commitOutput.ts"
@@ -48,8 +48,7 @@ const optionsOf = (
   args: Args,
   config: ImageConfig.ContainerConfig | undefined,
   epoch: string | undefined
-): Commit.CommitOptions => ({
-  container: args.container,
+): Omit<Commit.CommitOptions, "container"> => ({
   name: args.names,
   snapshotter: args.snapshotter,
   platform: args.platform,
@@ -82,18 +81,29 @@ const optionsOf = (
   keepReplaced: args.docker !== undefined
 })
 
+/** The id of a pod's container, for the others what was given. */
+const containerOf = ({ container, pod, podNamespace }: Args) =>
+  pod === undefined
+    ? Effect.succeed(container)
+    : Effect.map(Kubernetes.find({ container, pod, podNamespace }), ({ id }) => id)
+
 const commit = Command.make(
   "commit",
   flags,
   Effect.fnUntraced(function* (args) {
     const options = optionsOf(args, yield* configOf(args), yield* sourceDateEpoch)
-    const committed = yield* Commit.commit(options).pipe(progressLine, Effect.provide(backend(args)))
+    const committed = yield* containerOf(args).pipe(
+      Effect.flatMap((container) => Commit.commit({ ...options, container })),
+      progressLine,
+      Effect.provide(backend(args))
+    )
     yield* writeFiles(committed, args)
     yield* Console.log(args.json ? json(committed) : args.quiet ? committed.image.target.digest : summary(committed))
   })
 ).pipe(Command.withDescription("Commit a container into a new image"))
 
-const backend = ({ address, docker, namespace }: Args) => {
+const backend = ({ address, docker, namespace, pod }: Args) => {
+  if (pod !== undefined) return Kubernetes.layer({ address })
   if (docker === undefined) {
     return Layer.unwrap(
       Effect.map(Containerd.config, (options) => Containerd.layer({ ...options, address, namespace }))

@@ -40,6 +40,8 @@ export const flags = {
     Flag.optional,
     Flag.map(Option.getOrUndefined)
   ),
+  pod: text("pod", "A container of that pod of Kubernetes; CONTAINER is its name in the pod"),
+  podNamespace: text("pod-namespace", "The pod's namespace (default)"),
   address: Flag.String("address").pipe(
     Flag.withDescription("containerd's socket (CONTAINERD_ADDRESS)"),
     Flag.withFallbackConfig(Config.String("CONTAINERD_ADDRESS")),

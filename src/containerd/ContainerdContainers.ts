@@ -15,14 +15,15 @@ const bytesOf = (spec: WireContainer["spec"]): Uint8Array =>
 const fromContainer = (method: string, wire: WireContainer | null) =>
   Effect.map(
     present(method, wire),
-    ({ id, image, labels, runtime, snapshotKey, snapshotter, spec }): Container => ({
+    ({ createdAt, id, image, labels, runtime, snapshotKey, snapshotter, spec }): Container => ({
       id,
       image,
       labels,
       runtime: runtime?.name ?? "",
       snapshotter,
       snapshotKey,
-      spec: bytesOf(spec)
+      spec: bytesOf(spec),
+      createdAt: createdAt === null ? undefined : createdAt.seconds * 1000 + Math.floor(createdAt.nanos / 1e6)
     })
   )
 

@@ -21,6 +21,8 @@ export interface Container {
   readonly snapshotKey: string
   /** The OCI runtime spec as JSON; empty where there is none. */
   readonly spec: Uint8Array
+  /** Milliseconds since 1970, where that is known. */
+  readonly createdAt?: number | undefined
   /** What it runs, where its owner keeps that in the form of an image's config (Docker). */
   readonly config?: ContainerConfig | undefined
   /** Labels that its owner wants on images made of it. */

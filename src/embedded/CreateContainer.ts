@@ -138,11 +138,12 @@ export const createContainer = Effect.fn("Embedded.createContainer")(
     const image = yield* findImage(imageName)
     const documents = yield* documentsOf(image, platform)
     const active = yield* (yield* Snapshotters).get(snapshotter).prepare({ key: id, parent: yield* unpack(documents) })
-    yield* EmbeddedContainers.create({
+    const record = EmbeddedContainers.create({
       ...{ id, labels: options.labels ?? {}, image: image.name, runtime: "", snapshotter, snapshotKey: id },
       spec: specOf(documents.config.value)
     })
-    yield* active.handOver
+    // Once the record is there the snapshot is its own, whatever comes between.
+    yield* Effect.uninterruptible(Effect.andThen(record, active.handOver))
     const rootfs = active.mounts[0]?.source ?? ""
     const { paths } = yield* Database
     const beside = yield* Effect.try({
