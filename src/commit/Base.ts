@@ -74,13 +74,18 @@ const historyOf = (parent: Parent, kept: number, { history, replaceTop }: Reques
   return replaceTop === true ? replaced(steps, kept) : squashed(steps, kept)
 }
 
-/** Fails for annotations where there is no place for them. */
+/** Fails for annotations and for zstd where there is no place for them. */
 const formatOf = (parent: Parent, request: Request): Effect.Effect<MediaType.Format, InvalidOption> => {
   const format = request.format === "auto" ? parent.format : request.format
-  if (format !== "docker" || request.annotations === undefined) return Effect.succeed(format)
-  const message =
-    "the parent's manifest is of Docker's form, which has no annotations: leave them out, or give the format oci"
-  return Effect.fail(new InvalidOption({ option: "annotations", message }))
+  const refuse = (option: "annotations" | "compression", what: string) => {
+    const message = `the parent's manifest is of Docker's form, which has no ${what}, or give the format oci`
+    return Effect.fail(new InvalidOption({ option, message }))
+  }
+  if (format !== "docker") return Effect.succeed(format)
+  if (request.annotations !== undefined) return refuse("annotations", "annotations: leave them out")
+  return request.compression === "zstd"
+    ? refuse("compression", "layers of zstd (podman and skopeo refuse them): give the compression gzip")
+    : Effect.succeed(format)
 }
 
 /** Docker's plain type is taken for what it says: uncompressed. */
@@ -91,7 +96,9 @@ const compressionOf = (mediaType: string): Option.Option<MediaType.Compression> 
 const retype = (layer: Layer, format: MediaType.Format): Effect.Effect<Layer, InvalidOption> => {
   const { digest, mediaType } = layer.descriptor
   if (Option.contains(MediaType.format(mediaType), format)) return Effect.succeed(layer)
-  return Option.match(compressionOf(mediaType), {
+  // There is a type for zstd in Docker's form, which only containerd and Docker know.
+  const readable = Option.filter(compressionOf(mediaType), (one) => format === "oci" || one !== "zstd")
+  return Option.match(readable, {
     onSome: (compression) => Effect.succeed(retyped(layer, MediaType.layer(format, compression))),
     onNone: () => {
       const other = format === "oci" ? "docker" : "oci"

@@ -26,6 +26,7 @@ import { newImage } from "./NewImage.ts"
 import { type CommitOptions, check, type Request } from "./Options.ts"
 import { resolve, type Source } from "./Resolve.ts"
 import { Run, step, type Timings } from "./Run.ts"
+import { meet, together } from "./Together.ts"
 import { unpack } from "./Unpack.ts"
 import { writeContent } from "./WriteContent.ts"
 
@@ -95,6 +96,7 @@ const commitSource = Effect.fnUntraced(function* (source: Source, request: Reque
     ],
     { concurrency: "unbounded", discard: true }
   )
+  yield* meet("written")
   if (request.manifest !== undefined) yield* lockIndex(request.manifest)
   const records = yield* createImages(image.manifest.descriptor, source, base, request)
   const { differ, notCarried } = captured
@@ -126,6 +128,16 @@ export const commit = Effect.fn("Commit.commit")(function* (options: CommitOptio
   }
   return committed
 })
+
+/**
+ * Commits several containers as of one moment: all are paused before the first is read, and all are read before the
+ * first runs on. All images or none: when one commit fails, the names stand for what they stood for before.
+ *
+ * Fails with the `CommitError` of the first that fails.
+ */
+export const commitAll = Effect.fn("Commit.commitAll")((options: ReadonlyArray<CommitOptions>) =>
+  together(options.map(commit))
+)
 
 /** What a builder commits after each of its steps. */
 export interface BuildStepOptions

@@ -6,25 +6,37 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Images from "../core/Images.ts"
+import { hold } from "../core/Leases.ts"
 import type * as Descriptor from "../oci/Descriptor.ts"
 import { addToIndex } from "./AddToIndex.ts"
 import type { Base } from "./Base.ts"
 import type { Request } from "./Options.ts"
 import type { Source } from "./Resolve.ts"
 import { step } from "./Run.ts"
+import { Together } from "./Together.ts"
 
 /** The name of an image without one (moby's `danglingImageName`); its digest makes it unique. */
 const danglingName = (target: Descriptor.Descriptor) => `moby-dangling@${target.digest}`
 
-/** Keeps an image under its dangling name before it loses its own, so that it is referred to at every moment. */
-const keepAsDangling = Effect.fnUntraced(function* (name: string, replacement: Descriptor.Descriptor) {
+const find = Effect.fnUntraced(function* (name: string) {
   const images = yield* Images.Images
-  const old = yield* images.get(name).pipe(
+  return yield* images.get(name).pipe(
     Effect.asSome,
     Effect.catchReason("ContainerdError", "NotFound", () => Effect.succeedNone)
   )
+})
+
+/** Keeps an image under its dangling name before it loses its own, so that it is referred to at every moment. */
+const keepAsDangling = Effect.fnUntraced(function* (name: string, replacement: Descriptor.Descriptor) {
+  const old = yield* find(name)
   if (Option.isNone(old) || old.value.target.digest === replacement.digest) return
   yield* Images.put({ ...old.value, name: danglingName(old.value.target) })
+})
+
+/** An image that may get its name back stays until then. */
+const holdOld = Effect.fnUntraced(function* (name: string) {
+  const old = yield* find(name)
+  if (Option.isSome(old)) yield* hold(old.value.target)
 })
 
 const putOne = Effect.fnUntraced(function* (
@@ -34,9 +46,12 @@ const putOne = Effect.fnUntraced(function* (
   request: Request
 ) {
   if (request.keepReplaced === true && request.names.length > 0) yield* keepAsDangling(name, target)
+  const { isAlone, made } = yield* Together
+  if (!isAlone) yield* holdOld(name)
   const image: Images.Image = { name, target, labels: { ...imageLabels, ...request.labels } }
   // After a lost answer the image may be there; putting it again finds out.
   const replaced = yield* Effect.retry(Images.put(image), { while: (error) => error.isRetryable, times: 2 })
+  yield* made({ image, replaced: Option.getOrUndefined(replaced) })
   return { image, replaced }
 })
 

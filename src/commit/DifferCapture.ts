@@ -27,6 +27,7 @@ import * as Pause from "./Pause.ts"
 import type { Source } from "./Resolve.ts"
 import { isRewritten, rewriteLayer } from "./RewriteLayer.ts"
 import { step } from "./Run.ts"
+import { meet } from "./Together.ts"
 
 /** The form in which the differ writes the layer; one that will be rewritten is compressed only then. */
 const diffMediaType = (source: Source, request: Request): string =>
@@ -95,8 +96,11 @@ export const prepare = Effect.fnUntraced(function* (source: Source, below: Below
 const diff = Effect.fnUntraced(function* (source: Source, { lower, upper }: Prepared, request: Request) {
   const differ = yield* Differ
   const frozen = yield* Scope.fork(yield* Effect.scope)
+  yield* meet("ready")
   yield* Pause.pause(source, request).pipe(Scope.provide(frozen))
+  yield* meet("frozen")
   const diffed = yield* differ.diff({ lower, upper, mediaType: diffMediaType(source, request) })
+  yield* meet("read")
   // To resume takes a while, and nothing that follows has to wait for it.
   yield* Effect.forkScoped(Effect.uninterruptible(Scope.close(frozen, Exit.void)), { startImmediately: true })
   return diffed

@@ -189,7 +189,12 @@ const checkTogether = (options: CommitOptions): Effect.Effect<void, InvalidOptio
   if (options.mergeConfig === false && options.config === undefined) {
     return refuse("mergeConfig", "the option mergeConfig is false, and there is no config: give one")
   }
-  return options.annotations !== undefined && options.format === "docker"
+  if (options.format !== "docker") return Effect.void
+  if (options.compression === "zstd") {
+    const reason = "Docker's form has no layers of zstd (podman and skopeo refuse them)"
+    return refuse("compression", `${reason}: give the compression gzip, or the format oci`)
+  }
+  return options.annotations !== undefined
     ? refuse("annotations", "Docker's manifests have no annotations: leave them out, or give the format oci")
     : Effect.void
 }
