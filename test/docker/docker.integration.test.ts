@@ -1,5 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { Context, Effect, Layer, Option } from "effect"
+import { Context, Effect, Layer, Option, Schema } from "effect"
 import { type Containerd as Client, Commit, type ContainerdError, Docker } from "effect-containerd"
 import * as BaseImage from "../support/BaseImage.ts"
 import * as Containerd from "../support/Containerd.ts"
@@ -7,18 +7,49 @@ import { describeDaemons } from "../support/Daemons.ts"
 import * as Dockerd from "../support/Dockerd.ts"
 import type { DaemonError } from "../support/Process.ts"
 
-class Engine extends Context.Service<Engine, Dockerd.RunningDockerd>()("test/Engine") {}
+class Engine extends Context.Service<
+  Engine,
+  Dockerd.RunningDockerd & { readonly containerd: Containerd.RunningContainerd }
+>()("test/Engine") {}
 
 const make = Effect.gen(function* () {
-  const dockerd = yield* Dockerd.start(yield* Containerd.start("2.x"))
+  const containerd = yield* Containerd.start("2.x")
+  const dockerd = yield* Dockerd.start(containerd)
   const base = yield* BaseImage.busybox({ ref: "docker.io/library/base:1" })
   yield* dockerd.docker(["load", "--input", base.archive])
-  return dockerd
+  return { ...dockerd, containerd }
 })
 
 const docker: Layer.Layer<Engine | Client.Services, ContainerdError.ContainerdError | DaemonError> = Layer.unwrap(
   Effect.map(Engine, ({ socket }) => Docker.layer({ socket }))
 ).pipe(Layer.provideMerge(Layer.effect(Engine, make)))
+
+const Inspected = Schema.fromJsonString(Schema.Array(Schema.Record(Schema.String, Schema.Unknown)))
+
+/** What differs between any two images. */
+const own = ["Id", "RepoTags", "RepoDigests", "Created", "Size", "RootFS", "Metadata", "Descriptor"]
+
+/** What Docker says of an image, but for its identity. */
+const inspect = Effect.fnUntraced(function* (image: string) {
+  const { docker } = yield* Engine
+  const [found = {}] = yield* Schema.decodeUnknownEffect(Inspected)(yield* docker(["image", "inspect", image]))
+  return Object.fromEntries(Object.entries(found).filter(([key]) => !own.includes(key)))
+})
+
+const records = Effect.gen(function* () {
+  const { containerd } = yield* Engine
+  const list = (...args: ReadonlyArray<string>) => containerd.ctr(args, { namespace: "moby" })
+  return yield* Effect.all([
+    list("images", "ls", "-q"),
+    list("content", "ls", "-q"),
+    list("snapshots", "ls"),
+    list("leases", "ls", "-q")
+  ])
+})
+
+const runFlags = ["--network", "none"]
+/** Without the empty directory that Docker made to mount /bound: ours leaves that out. */
+const every = "find / -xdev -not -path /bound -not -path '/proc/*' -not -path '/sys/*' | sort"
 
 describeDaemons("containers of a Docker Engine", () => {
   layer(docker, { excludeTestServices: true })((it) => {
@@ -52,6 +83,68 @@ describeDaemons("containers of a Docker Engine", () => {
         const names = yield* docker(["images", "--format", "{{.Repository}}:{{.Tag}}"])
         assert.includeMembers(names.split("\n"), ["app:1", "app:2", "base:1"])
         yield* docker(["rmi", "app:1", "app:2"])
+      })
+    )
+
+    it.effect("give the image that docker commit gives, but for what no two commits share", () =>
+      Effect.gen(function* () {
+        const { directory, docker } = yield* Engine
+        const created = [
+          ["run", "-d", "-e", "A=1", "-v", "/volume", "-l", "l=1", "-w", "/data", "-u", "user", "--expose", "80"],
+          ["run", "-d", "-v", `${directory}:/bound`, "--entrypoint", "/bin/sh", "--stop-signal", "USR1"],
+          ["create", "--health-cmd", "true", "--health-interval", "3s", "--hostname", "h"]
+        ]
+        for (const [i, [command = "", ...flags]] of created.entries()) {
+          const args = [...runFlags, ...flags, "base:1", ...(i === 1 ? ["-c"] : ["sh", "-c"]), "sleep 1000"]
+          const id = (yield* docker([command, ...args])).trim()
+          if (command === "run")
+            yield* docker(["exec", "-u", "0", id, "sh", "-c", "echo one > /one; rm /data/delete.txt"])
+          yield* docker(["commit", "-a", "me", "-m", "text", "-c", "ENV B=$A", id, `theirs:${i}`])
+          const options = { author: "me", message: "text", changes: ["ENV B=$A"] }
+          yield* Commit.commit({ container: id, name: `ours:${i}`, ...options })
+          assert.deepStrictEqual(yield* inspect(`ours:${i}`), yield* inspect(`theirs:${i}`))
+          const [ours, theirs] = yield* Effect.forEach(["ours", "theirs"], (name) =>
+            docker(["run", "--rm", ...runFlags, "-u", "0", "--entrypoint", "sh", `${name}:${i}`, "-c", every])
+          )
+          assert.strictEqual(ours, theirs)
+          yield* docker(["rm", "-f", "-v", id])
+        }
+      })
+    )
+
+    it.effect("leave nothing when Docker removes the images, and take nothing along that is in use", () =>
+      Effect.gen(function* () {
+        const { docker } = yield* Engine
+        yield* docker(["system", "prune", "-f"])
+        const before = yield* records
+        const id = (yield* docker([
+          "run",
+          "-d",
+          ...runFlags,
+          "base:1",
+          "sh",
+          "-c",
+          "echo 1 > /1; exec sleep 1000"
+        ])).trim()
+        yield* Commit.commit({ container: id, name: "gone:1", keepReplaced: true })
+        yield* docker(["exec", id, "sh", "-c", "echo 2 > /2"])
+        yield* Commit.commit({ container: id, name: "gone:1", keepReplaced: true })
+        const dangling = yield* docker(["images", "-q", "--filter", "dangling=true"])
+        assert.lengthOf(dangling.trim().split("\n"), 1)
+        // The image of the running container and the names are in use.
+        yield* docker(["system", "prune", "-f"])
+        assert.strictEqual(yield* docker(["run", "--rm", ...runFlags, "gone:1", "cat", "/1", "/2"]), "1\n2\n")
+        assert.strictEqual(yield* docker(["exec", id, "cat", "/1"]), "1\n")
+        yield* docker(["rm", "-f", id])
+        yield* docker(["rmi", "gone:1"])
+        assert.deepStrictEqual(yield* records, before)
+      })
+    )
+
+    it.effect("are refused as Docker refuses them", () =>
+      Effect.gen(function* () {
+        const error = yield* Effect.flip(Commit.commit({ container: "nothing" }))
+        assert.strictEqual(error.reason._tag, "ContainerNotFound")
       })
     )
   })
