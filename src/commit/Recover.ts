@@ -60,8 +60,8 @@ export const takeOver = Effect.fnUntraced(function* (container: string, force: b
   const leases = yield* Leases.Leases
   const guard = takeoverId(container)
   const old = yield* findLease(guard)
-  if (old !== undefined && isExpired(old, yield* Clock.currentTimeMillis)) yield* leases.delete(guard)
-  yield* Leases.scoped({ id: guard, expiresIn: "1 minute" })
+  if (old !== undefined && (yield* isStale(old))) yield* leases.delete(guard)
+  yield* Leases.scoped({ id: guard, labels: { [label.owner]: ProcessOwner.current() }, expiresIn: "1 minute" })
   const lease = yield* findLease(leaseId(container))
   return lease !== undefined && (force || (yield* isStale(lease))) ? [yield* undo(lease)] : []
 }, Effect.scoped)

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { copyFileSync, lstatSync, readFileSync, writeFileSync } from "node:fs"
+import { lstatSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import * as Result from "effect/Result"
 import * as Metadata from "../layer/Metadata.ts"
@@ -16,11 +16,9 @@ const copiedOf = (snapshot: string) => join(snapshot, "copied")
 
 /** A child begins with the metadata of its parent. Its copy is done: the clock that counts is the file system's. */
 export const inherit = (paths: Paths, parent: string, child: string): void => {
-  try {
-    copyFileSync(metadataOf(paths.snapshot(parent)), metadataOf(paths.snapshot(child)))
-  } catch (cause) {
-    if (!isMissing(cause)) throw cause
-  }
+  const metadata = readMetadata(paths.snapshot(parent))
+  const directory = paths.fs(child)
+  writeMetadata(paths, directory, metadata.paths.size === 0 ? metadata : Metadata.identify(metadata, directory))
   writeFileSync(copiedOf(paths.snapshot(child)), "")
 }
 

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 
-import { Duplex, pipeline } from "node:stream"
+import { Duplex, pipeline, type Writable } from "node:stream"
 import * as Zlib from "node:zlib"
 import * as NodeStream from "@effect/platform-node/NodeStream"
 import type * as Stream from "effect/Stream"
@@ -19,6 +19,31 @@ const through =
       onError: (cause) => new LayerError({ kind: "compression", message: `${what}: ${String(cause)}`, cause })
     })
 
+type Bytes = AsyncIterable<Uint8Array>
+
+const write = (engine: Writable, bytes: Uint8Array): Promise<void> =>
+  new Promise((resolve, reject) => {
+    engine.write(bytes, (error) => (error == null ? resolve() : reject(error)))
+  })
+
+const writeAll = async (engine: Writable, source: Bytes): Promise<void> => {
+  for await (const bytes of source) await write(engine, bytes)
+  engine.end()
+}
+
+/**
+ * Ends the engine only when it has taken all: it compresses the last bytes in another way when it knows that they are
+ * the last, and whether it does would be a matter of time.
+ */
+const zstd = (level: number | undefined) =>
+  async function* (source: Bytes): Bytes {
+    const engine = Zlib.createZstdCompress(zstdOptions(level))
+    const written = writeAll(engine, source)
+    written.catch((cause) => engine.destroy(cause))
+    yield* engine
+    await written
+  }
+
 const zstdOptions = (level: number | undefined) =>
   level === undefined ? {} : { params: { [Zlib.constants.ZSTD_c_compressionLevel]: level } }
 
@@ -31,13 +56,11 @@ export const compress = (
     case "gzip":
       return through(() => Zlib.createGzip(level === undefined ? {} : { level }), "gzip")
     case "zstd":
-      return through(() => Zlib.createZstdCompress(zstdOptions(level)), "zstd")
+      return through(() => Duplex.from(zstd(level)), "zstd")
     case "uncompressed":
       return (self) => self
   }
 }
-
-type Bytes = AsyncIterable<Uint8Array>
 
 const ignore = () => undefined
 
@@ -55,9 +78,7 @@ const feed = async (engine: Zlib.ZstdDecompress, source: AsyncIterator<Uint8Arra
       return undefined
     }
     const before = engine.bytesWritten
-    await new Promise<void>((resolve, reject) => {
-      engine.write(bytes, (error) => (error == null ? resolve() : reject(error)))
-    })
+    await write(engine, bytes)
     const taken = engine.bytesWritten - before
     if (taken < bytes.length) return bytes.subarray(taken)
   }

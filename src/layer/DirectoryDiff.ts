@@ -138,7 +138,7 @@ const joined = (entry: TarEntry.TarEntry, { firstName }: TreeChanges.Change): Ta
     : { ...entry, type: "1", link: firstName, major: 0, minor: 0, xattrs: [] }
 
 /** Puts what is read and what is gone together in their order. */
-const merger = (list: Changes, { metadata = Metadata.empty, report = ignore }: Options) => {
+const merger = (list: Changes, { lower, metadata = Metadata.empty, report = ignore, upper: root }: Options) => {
   let next = 0
   let padding: Uint8Array = new Uint8Array()
 
@@ -161,7 +161,11 @@ const merger = (list: Changes, { metadata = Metadata.empty, report = ignore }: O
     if (change === undefined) {
       throw new LayerError({ kind: "files", message: `${RawPath.quote(entry.path)} was not asked for` })
     }
-    out.push(TarEntry.encode(Metadata.restore(metadata, joined(entry, change), change.sameContent)))
+    out.push(
+      TarEntry.encode(
+        Metadata.restore(metadata, joined(entry, change), { root, lower, sameContent: change.sameContent })
+      )
+    )
     padding = TarReader.padding(entry.size)
   }
 

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import { lstatSync } from "node:fs"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { LayerError } from "./LayerError.ts"
@@ -28,6 +29,22 @@ export interface Metadata {
   /** On the disk this owner stands for 0:0; absent when owners could be set. */
   readonly self?: { readonly uid: number; readonly gid: number }
   readonly paths: ReadonlyMap<RawPath.RawPath, Attributes>
+  /** The files that these paths were when the directory was made; they may have other names since. */
+  readonly files?: ReadonlyMap<Identity, RawPath.RawPath>
+}
+
+/** Of a file, whatever it is called: inodes are used again, so the time of its birth counts, too. */
+type Identity = string
+
+const identityOf = (root: Buffer, path: RawPath.RawPath): Identity => {
+  const stats = lstatSync(RawPath.below(root, path), { bigint: true, throwIfNoEntry: false })
+  return stats === undefined ? "" : `${stats.ino}:${stats.birthtimeNs}`
+}
+
+/** Notes which files the paths are in a directory that was just made. */
+export const identify = (metadata: Metadata, directory: string): Metadata => {
+  const root = Buffer.from(directory)
+  return { ...metadata, files: new Map([...metadata.paths.keys()].map((path) => [identityOf(root, path), path])) }
 }
 
 export const empty: Metadata = { paths: new Map() }
@@ -38,17 +55,26 @@ const Json = Schema.fromJsonString(
   Schema.Struct({
     self: Schema.optionalKey(Schema.Struct({ uid: Id, gid: Id })),
     // Pairs and no record: any text can be a path, "__proto__" too.
-    paths: Schema.Array(Schema.Tuple([Schema.String, Attributes]))
+    paths: Schema.Array(Schema.Tuple([Schema.String, Attributes])),
+    files: Schema.optionalKey(Schema.Array(Schema.Tuple([Schema.String, Schema.String])))
   })
 )
 
 /** Text to store. Paths have a character for each byte. */
-export const toJson = ({ paths, ...rest }: Metadata): string =>
-  Schema.encodeSync(Json)({ ...rest, paths: [...paths].toSorted(([a], [b]) => (a < b ? -1 : 1)) })
+export const toJson = ({ files, paths, ...rest }: Metadata): string =>
+  Schema.encodeSync(Json)({
+    ...rest,
+    paths: [...paths].toSorted(([a], [b]) => (a < b ? -1 : 1)),
+    ...(files === undefined ? {} : { files: [...files] })
+  })
 
 export const fromJson = (text: string): Result.Result<Metadata, LayerError> =>
   Schema.decodeResult(Json)(text).pipe(
-    Result.map(({ paths, ...rest }) => ({ ...rest, paths: new Map(paths) })),
+    Result.map(({ files, paths, ...rest }) => ({
+      ...rest,
+      paths: new Map(paths),
+      ...(files === undefined ? {} : { files: new Map(files) })
+    })),
     Result.mapError(
       (cause) =>
         new LayerError({ kind: "files", message: `the metadata of a directory is damaged: ${cause.message}`, cause })
@@ -75,21 +101,56 @@ const restoreXattrs = (
   return [...entry.xattrs, ...kept]
 }
 
+/** What is known of a file. */
+interface Found {
+  readonly attributes: Attributes
+  /** The path that it had, if it is the file that they were noted of and not another one in its place. */
+  readonly was: RawPath.RawPath | undefined
+}
+
+/** By the file itself, under whatever name it is now, else by its path. */
+const find = ({ files, paths }: Metadata, root: string, path: RawPath.RawPath): Found => {
+  if (files === undefined || paths.size === 0) return { attributes: paths.get(path) ?? {}, was: path }
+  const was = files.get(identityOf(Buffer.from(root), path))
+  return { attributes: paths.get(was ?? path) ?? {}, was }
+}
+
+export interface OnDisk {
+  readonly root: string
+  /** What `root` began as a copy of. */
+  readonly lower: string | undefined
+  /** Under that path the file holds what it held when the metadata were written. */
+  readonly sameContent: boolean
+}
+
+/** By size and time, as the file may have another name now. */
+const isUntouched = ({ lower, root }: OnDisk, was: RawPath.RawPath, path: RawPath.RawPath): boolean => {
+  if (lower === undefined) return false
+  const [before, now] = [RawPath.below(Buffer.from(lower), was), RawPath.below(Buffer.from(root), path)].map((full) =>
+    lstatSync(full, { bigint: true, throwIfNoEntry: false })
+  )
+  return before !== undefined && now !== undefined && before.size === now.size && before.mtimeNs === now.mtimeNs
+}
+
 /**
- * An entry as it should be. What has been changed on the disk since then counts: another mode, another owner, content
- * in the place of a device. `sameContent`: the file holds what it held when the metadata were written.
+ * An entry as it should be. What has been changed on the disk since then counts: another mode, another owner, another
+ * file in its place, content in the place of a device.
  */
-export const restore = (metadata: Metadata, entry: TarEntry.TarEntry, sameContent: boolean): TarEntry.TarEntry => {
-  const { mode, owner, special, xattrs = [] } = metadata.paths.get(entry.path) ?? {}
-  const owned = { ...entry, ...restoreOwner(entry, metadata, owner) }
-  // A hard link has no attributes of its own.
-  if (entry.type === "1") return owned
-  const restored = {
-    ...owned,
-    mode: mode?.shown === entry.mode ? mode.real : entry.mode,
-    xattrs: restoreXattrs(entry, xattrs, sameContent)
+export const restore = (metadata: Metadata, entry: TarEntry.TarEntry, disk: OnDisk): TarEntry.TarEntry => {
+  const { attributes, was } = find(metadata, disk.root, entry.path)
+  const { mode, owner, special, xattrs = [] } = attributes
+  const described = {
+    ...entry,
+    ...restoreOwner(entry, metadata, owner),
+    mode: mode?.shown === entry.mode ? mode.real : entry.mode
   }
-  return special !== undefined && entry.type === "0" && entry.size === 0 ? { ...restored, ...special } : restored
+  // The rest of a hard link is with the name that it leads to.
+  if (entry.type === "1") return described
+  const sameContent = was !== undefined && (was === entry.path ? disk.sameContent : isUntouched(disk, was, entry.path))
+  const restored = { ...described, xattrs: restoreXattrs(entry, xattrs, sameContent) }
+  return special !== undefined && was !== undefined && entry.type === "0" && entry.size === 0
+    ? { ...restored, ...special }
+    : restored
 }
 
 const kinds = { "3": "a character device", "4": "a block device", "6": "a FIFO" }

@@ -1,3 +1,5 @@
+import { type ChildProcess, spawn } from "node:child_process"
+import { once } from "node:events"
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -31,6 +33,14 @@ const forgotten = <A, E, R>(self: Effect.Effect<A, E, R>) =>
   )
 
 const path = (root: string, digest: Digest.Digest) => join(root, "blobs", ...digest.split(":"))
+
+/** Killed, and what it had started is at its end, too. */
+const ended = async (child: ChildProcess): Promise<void> => {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const closed = once(child, "close")
+  child.kill("SIGKILL")
+  await closed
+}
 
 describe("gc", () => {
   it.live("removes what nobody refers to, of every kind; a dry run says the same before, and changes nothing", () =>
@@ -241,6 +251,27 @@ describe("gc", () => {
         assert.strictEqual(Layout.files(root).length, files.length + 1)
         assert.isTrue(source.startsWith(paths.snapshots))
       }).pipe(Effect.scoped, leased)
+    )
+  )
+
+  it.live("what a child of a dead process still copies into is left to the next collection", () =>
+    run((root) =>
+      Effect.gen(function* () {
+        const { paths } = yield* Database
+        const stray = paths.snapshot("stray")
+        const source = yield* Root.directory
+        for (let i = 0; i < 500; i++) writeFileSync(join(source, `f${i}`), "")
+        mkdirSync(stray)
+        const copies = `i=0; while :; do i=$((i + 1)); mkdir -p "$0"; cp -r "$1" "$0/$2.$i" 2> /dev/null; done`
+        const copying = yield* Effect.acquireRelease(
+          Effect.sync(() => ["a", "b", "c"].map((name) => spawn("sh", ["-c", copies, stray, source, name]))),
+          (children) => Effect.promise(() => Promise.all(children.map(ended)))
+        )
+        for (let i = 0; i < 10; i++) yield* Effect.andThen(Embedded.gc(), Effect.sleep(5))
+        yield* Effect.promise(() => Promise.all(copying.map(ended)))
+        yield* Embedded.gc()
+        assert.deepStrictEqual(Layout.files(root), [])
+      }).pipe(Effect.scoped)
     )
   )
 

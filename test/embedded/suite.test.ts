@@ -6,6 +6,7 @@ import { contentStoreSuite } from "../suite/ContentStoreSuite.ts"
 import { differSuite } from "../suite/DifferSuite.ts"
 import { imagesSuite } from "../suite/ImagesSuite.ts"
 import { leasesSuite } from "../suite/LeasesSuite.ts"
+import { optionsSuite } from "../suite/OptionsSuite.ts"
 import type { SnapshotTraits } from "../suite/Snapshots.ts"
 import { snapshotterSuite } from "../suite/SnapshotterSuite.ts"
 import * as Root from "./Root.ts"
@@ -18,10 +19,10 @@ const traits: SnapshotTraits = {
   mount: (mounts) => Effect.succeed(mounts[0]?.source ?? "")
 }
 
-const container = (image: string) =>
+const container = (image: string, id?: string) =>
   Effect.acquireRelease(
-    Effect.map(Embedded.createContainer(image), ({ id }) => id),
-    (id) => Effect.ignore(Embedded.removeContainer(id))
+    Effect.map(Embedded.createContainer(image, { id }), (created) => created.id),
+    (created) => Effect.ignore(Embedded.removeContainer(created))
   )
 
 contentStoreSuite("embedded", Root.layer)
@@ -30,3 +31,4 @@ leasesSuite("embedded", Root.layer, traits)
 snapshotterSuite("embedded", Root.layer, traits)
 differSuite("embedded", Root.layer, traits)
 commitSuite("embedded", Root.layer, { ...traits, container })
+optionsSuite("embedded", Root.layer, { ...traits, container })

@@ -31,6 +31,16 @@ describe("compress", () => {
     })
   )
 
+  it.live.each(["gzip", "zstd"] as const)("%s gives the same bytes however late the end of its source comes", (how) =>
+    Effect.gen(function* () {
+      const late = (delay: number) =>
+        Stream.concat(Stream.fromIterable(chunks), Stream.drain(Stream.fromEffect(Effect.sleep(delay))))
+      const bytesOf = (source: Stream.Stream<Uint8Array>) => Stream.mkUint8Array(source.pipe(compress(how)))
+      const soon = yield* bytesOf(Stream.fromIterable(chunks))
+      for (const delay of [0, 1, 30]) assert.deepStrictEqual(yield* bytesOf(late(delay)), soon)
+    })
+  )
+
   it.effect("gzip says nothing of time and place, which would make another digest", () =>
     Effect.gen(function* () {
       const out = yield* compressed("gzip", chunks)

@@ -227,17 +227,21 @@ describe("metadata", () => {
   })
 
   it("gives an entry back what it should be", () => {
-    const restored = Metadata.restore(metadata, entry("__proto__"), true)
+    const restored = Metadata.restore(metadata, entry("__proto__"), { root: "/", lower: undefined, sameContent: true })
     assert.deepStrictEqual([restored.uid, restored.gid, restored.mode], [5, 6, 0])
     assert.deepStrictEqual(restored.xattrs, [{ name: "security.capability", value: Buffer.from([0, 1, 2]) }])
-    const device = Metadata.restore(metadata, entry("\xff/d"), true)
+    const device = Metadata.restore(metadata, entry("\xff/d"), { root: "/", lower: undefined, sameContent: true })
     assert.deepStrictEqual([device.type, device.major, device.minor, device.uid], ["4", 8, 1, 0])
   })
 
   it("yields to what was changed on the disk", () => {
     const changed = { ...entry("__proto__"), mode: 0o644, uid: 1001, size: 5 }
-    const restored = Metadata.restore(metadata, changed, false)
+    const restored = Metadata.restore(metadata, changed, { root: "/", lower: undefined, sameContent: false })
     assert.deepStrictEqual([restored.uid, restored.gid, restored.mode, restored.xattrs.length], [1001, 1000, 0o644, 0])
-    assert.strictEqual(Metadata.restore(metadata, { ...entry("\xff/d"), size: 1 }, false).type, "0")
+    assert.strictEqual(
+      Metadata.restore(metadata, { ...entry("\xff/d"), size: 1 }, { root: "/", lower: undefined, sameContent: false })
+        .type,
+      "0"
+    )
   })
 })
