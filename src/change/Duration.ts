@@ -29,7 +29,9 @@ export const parse = (text: string): Result.Result<bigint, string> => {
     const scaled = (BigInt(fraction || "0") * BigInt(factor)) / 10n ** BigInt(fraction.length)
     total += BigInt(whole || "0") * BigInt(factor) + scaled
   }
-  return total > max ? Result.fail("is more than 292 years") : Result.succeed(sign === "-" ? -total : total)
+  return total > max
+    ? Result.fail("is more than 292 years: expected less")
+    : Result.succeed(sign === "-" ? -total : total)
 }
 
 const expected = "is no duration: expected numbers with the units h, m, s, ms, us or ns, as 1m30s"

@@ -130,7 +130,7 @@ const readCheckFlags = (flags: ReadonlyArray<Syntax.Flag>): Parsed<HealthcheckOp
     let options: HealthcheckOptions = {}
     const seen = new Set<string>()
     for (const flag of flags) {
-      if (seen.has(flag.name)) return yield* fail(flag.at, `has ${flag.name} twice`)
+      if (seen.has(flag.name)) return yield* fail(flag.at, `has ${flag.name} twice: expected it once`)
       seen.add(flag.name)
       options = { ...options, ...(yield* readCheckFlag(flag)) }
     }
@@ -186,7 +186,7 @@ export const checkTrigger = (span: Span): Parsed<void> => {
   const command = name === "healthcheck" ? splitKind(args)[1] : args
   return Result.flatMap(Syntax.jsonWords(command), (list) =>
     mayHaveHeredocs.includes(name) && list === undefined && isHeredoc(args.text)
-      ? fail(args.at, "has a here-document (<<), which is not supported")
+      ? fail(args.at, "has a here-document (<<), which is not supported: expected one line")
       : Result.succeed(undefined)
   )
 }

@@ -44,14 +44,14 @@ const millisecond = 1_000_000n
 /** Of `HEALTHCHECK`, in nanoseconds. */
 export const time = (name: string, nanoseconds: bigint): string | undefined => {
   if (nanoseconds !== 0n && nanoseconds < millisecond) return `has ${name} below 1ms: expected 0 or at least 1ms`
-  return nanoseconds > Duration.max ? `has ${name} of more than 292 years` : undefined
+  return nanoseconds > Duration.max ? `has ${name} of more than 292 years: expected less` : undefined
 }
 
 /** Of `HEALTHCHECK`: an int32. */
 export const retries = (value: number): string | undefined =>
   Number.isInteger(value) && value >= 0 && value < 2 ** 31
     ? undefined
-    : "has retries that are no whole number from 0 to 2147483647"
+    : "has retries that are no whole number from 0 to 2147483647: expected one"
 
 export const command = (command: string | ReadonlyArray<string>): string | undefined =>
   command.length === 0 ? "has no command: expected CMD and a command, or NONE" : undefined
@@ -74,7 +74,7 @@ const wrongOptions = ({ command: words, options }: Extract<Value, { readonly _ta
   const { retries: count = 0, ...times } = options
   const problems = Object.entries(times).map(([name, input]) =>
     Option.match(Option.flatMap(EffectDuration.fromInput(input ?? 0), EffectDuration.toNanos), {
-      onNone: () => `has ${name} that is no duration with an end`,
+      onNone: () => `has ${name} that is no duration with an end: expected one as 30 seconds`,
       onSome: (nanoseconds) => time(name, nanoseconds)
     })
   )

@@ -101,8 +101,11 @@ const retype = (layer: Layer, format: MediaType.Format): Effect.Effect<Layer, In
   return Option.match(readable, {
     onSome: (compression) => Effect.succeed(retyped(layer, MediaType.layer(format, compression))),
     onNone: () => {
-      const other = format === "oci" ? "docker" : "oci"
-      const message = `the layer ${digest} is of the type ${mediaType}, which an image of the format ${format} cannot have: give the format ${other}, or squash it`
+      const advice = Option.match(MediaType.format(mediaType), {
+        onNone: () => "squash it",
+        onSome: (other) => `give the format ${other}, or squash it`
+      })
+      const message = `the layer ${digest} is of the type ${mediaType}, which an image of the format ${format} cannot have: ${advice}`
       return Effect.fail(new InvalidOption({ option: "format", message }))
     }
   })

@@ -9,7 +9,7 @@
 import * as Result from "effect/Result"
 import * as Change from "../change/Change.ts"
 import type { ChangeError } from "../change/ChangeError.ts"
-import type * as ImageConfig from "../oci/ImageConfig.ts"
+import * as ImageConfig from "../oci/ImageConfig.ts"
 import type * as RuntimeSpec from "../oci/RuntimeSpec.ts"
 import type { Request } from "./Options.ts"
 import type { Source } from "./Resolve.ts"
@@ -107,7 +107,8 @@ export const newContainerConfig = (
   { changes, config, configFrom, containerConfig, mergeConfig }: Request
 ): Result.Result<Config | null | undefined, ChangeError> => {
   const told = configFrom === "container" ? fromSpec(image ?? {}, source.spec) : image
-  const container = containerConfig ?? source.config ?? told
+  const own = containerConfig === undefined ? source.config : ImageConfig.ofContainer(containerConfig)
+  const container = own ?? told
   const whole = config === undefined ? container : mergeConfig === false ? config : merge(config, container ?? {})
   return changes.length === 0 ? Result.succeed(whole) : Change.apply(whole ?? {}, changes)
 }

@@ -9,27 +9,13 @@ import picomatch from "picomatch"
 import type { Judge, Verdict } from "../layer/Omit.ts"
 import * as RawPath from "../layer/RawPath.ts"
 import type * as TarEntry from "../layer/TarEntry.ts"
+import * as Whiteout from "../layer/Whiteout.ts"
 import type * as RuntimeSpec from "../oci/RuntimeSpec.ts"
 import type { Request } from "./Options.ts"
 import type { Source } from "./Resolve.ts"
 
-/** Made by Docker, CRI and Kubernetes without a mount in the spec, or before it. */
-const made = [
-  "etc/hosts",
-  "etc/hostname",
-  "etc/resolv.conf",
-  "etc/mtab",
-  ".dockerenv",
-  "run/.containerenv",
-  "run/secrets",
-  "var/run/secrets",
-  "var/run/secrets/kubernetes.io",
-  "dev/console",
-  "dev/mqueue",
-  "dev/pts",
-  "dev/shm",
-  "dev/termination-log"
-]
+/** Made without a mount in the spec: by Docker and podman, and below the `/dev` that is mounted. */
+const made = [".dockerenv", "run/.containerenv", "etc/mtab", "dev/console", "dev/mqueue", "dev/pts", "dev/shm"]
 
 /** Where a runtime has mounted something; none for what never ran. */
 const mountTargets = ({ mounts }: RuntimeSpec.RuntimeSpec): ReadonlySet<RawPath.RawPath> => {
@@ -44,7 +30,8 @@ const isEmptyFile = ({ size, type }: TarEntry.TarEntry) => type === "0" && size 
 const judgeStub =
   (targets: ReadonlySet<RawPath.RawPath>): Judge =>
   (path, entry) => {
-    if (!targets.has(path)) return "keep"
+    // Nothing is mounted over what is gone, so it is the user's deletion.
+    if (!targets.has(path) || Whiteout.is(RawPath.toBytes(entry.path))) return "keep"
     if (entry.type === "5") return "if-empty"
     // Docker links /etc/mtab to /proc/mounts.
     return isEmptyFile(entry) || (path === "etc/mtab" && entry.type === "2") ? "omit" : "keep"
@@ -61,7 +48,9 @@ export const problemOf = (glob: string): string | undefined => {
   if (RawPath.split(glob).includes("..")) return "leads out by ..: give a path from the root"
   if (glob.length > 4096) return "is longer than a path can be: give at most 4096 characters"
   // To picomatch that is everything else; in a .dockerignore it takes back what an earlier line said.
-  return isException(glob) ? "is an exception, and there are none: leave it out, or write \\! for a name" : undefined
+  return isException(glob)
+    ? "is an exception, which is not supported: leave it out, or write \\! for a name"
+    : undefined
 }
 
 type Matches = (path: RawPath.RawPath) => boolean
@@ -93,7 +82,7 @@ const strictest = (verdicts: ReadonlyArray<Verdict>): Verdict =>
   verdicts.find((verdict) => verdict === "omit") ?? verdicts.find((verdict) => verdict === "if-empty") ?? "keep"
 
 /** None when nothing could be left out of that container. */
-export const judgeOf = ({ spec }: Source, request: Request): Option.Option<Judge> => {
+export const judgeOf = ({ spec }: Pick<Source, "spec">, request: Request): Option.Option<Judge> => {
   const targets = request.stubs === "keep" ? new Set<string>() : mountTargets(spec)
   const judges = [
     ...(targets.size === 0 ? [] : [judgeStub(targets)]),

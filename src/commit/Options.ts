@@ -172,7 +172,8 @@ const levels = { gzip: 9, zstd: 22, uncompressed: 0 } as const
 const checkLevel = (compression: Compression) => (level: number) => {
   const option = "compressionLevel"
   const most = levels[compression]
-  if (most === 0) return new InvalidOption({ option, message: "an uncompressed layer has no compression level" })
+  if (most === 0)
+    return new InvalidOption({ option, message: "an uncompressed layer has no compression level: leave it out" })
   const message = `the option ${option} is ${level}: ${compression} has the levels 1 to ${most}`
   return Number.isInteger(level) && level >= 1 && level <= most ? Effect.void : new InvalidOption({ option, message })
 }

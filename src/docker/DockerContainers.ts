@@ -14,28 +14,16 @@ import { Images } from "../core/Images.ts"
 import * as ImageConfig from "../oci/ImageConfig.ts"
 import * as EngineApi from "./EngineApi.ts"
 
-/** What of a container's config goes into an image (moby's `containerConfigToDockerOCIImageConfig`). */
-const imageKeys = [
-  ...["User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal"],
-  ...["ArgsEscaped", "Healthcheck", "OnBuild", "Shell"]
-]
-
-const isNothing = (value: unknown) => value === null || value === "" || value === false
-
-/** As Go's `omitempty` writes it. */
-const configOf = ({ Config }: EngineApi.Container) => {
-  const kept = Object.entries(Config).filter(([key, value]) => imageKeys.includes(key) && !isNothing(value))
-  return Schema.decodeUnknownEffect(ImageConfig.ContainerConfig)(Object.fromEntries(kept)).pipe(
-    Effect.mapError(
-      (cause) =>
-        new ContainerdError({
-          method: "Docker.ContainerInspect",
-          reason: new FailedPrecondition({ message: `the container's config cannot be read: ${cause.message}` }),
-          cause
-        })
-    )
+const configOf = ({ Config }: EngineApi.Container) =>
+  Effect.mapError(
+    Schema.decodeUnknownEffect(ImageConfig.ContainerConfig)(ImageConfig.ofContainer(Config)),
+    (cause) =>
+      new ContainerdError({
+        method: "Docker.ContainerInspect",
+        reason: new FailedPrecondition({ message: `the container's config cannot be read: ${cause.message}` }),
+        cause
+      })
   )
-}
 
 /** The name that the engine has for the image in containerd now; it keeps one under any circumstances. */
 const imageNameOf = Effect.fnUntraced(function* ({ Image }: EngineApi.Container) {

@@ -52,8 +52,10 @@ export const check = (ids: IdMap): Result.Result<IdMap, LayerError> => {
   ] as const) {
     if (mappings.length === 0) return fail(what, "it maps nothing")
     const bad = mappings.find((m) => !isRange(m.containerId, m.size) || !isRange(m.hostId, m.size))
-    if (bad !== undefined) return fail(`${bad.containerId}:${bad.hostId}:${bad.size}`, "ids have 32 bits")
-    if (overlap(mappings, "containerId") || overlap(mappings, "hostId")) return fail(what, "its ranges overlap")
+    if (bad !== undefined)
+      return fail(`${bad.containerId}:${bad.hostId}:${bad.size}`, "ids have 32 bits, and a range must hold one")
+    if (overlap(mappings, "containerId") || overlap(mappings, "hostId"))
+      return fail(what, "its ranges overlap, and must not: give each id once")
   }
   return Result.succeed(ids)
 }

@@ -17,11 +17,18 @@ import * as Whiteout from "./Whiteout.ts"
 export type Verdict = "keep" | "omit" | "if-empty"
 export type Judge = (path: RawPath.RawPath, entry: TarEntry.TarEntry) => Verdict
 
+/** The name under which a file's content stays. */
+interface Moved {
+  readonly path: RawPath.RawPath
+  /** Directories that lead there and whose entries follow, the upper first: each may be new in the place of a file. */
+  readonly below: ReadonlyArray<RawPath.RawPath>
+}
+
 /** What the first reading found. */
 export interface Omissions {
   readonly omitted: ReadonlySet<RawPath.RawPath>
-  /** Files whose first name goes, with the name that stays. */
-  readonly moved: ReadonlyMap<RawPath.RawPath, RawPath.RawPath>
+  /** Files whose first name goes. */
+  readonly moved: ReadonlyMap<RawPath.RawPath, Moved>
   /** How many entries stay. */
   readonly kept: number
 }
@@ -36,15 +43,26 @@ const subject = (path: RawPath.RawPath): RawPath.RawPath => {
   return name.startsWith(Whiteout.prefix) ? RawPath.join(parent, name.slice(Whiteout.prefix.length)) : path
 }
 
+/** The directories that lead there, the upper first; not the root. */
+const above = (path: RawPath.RawPath): ReadonlyArray<RawPath.RawPath> => {
+  const parts = path.split("/").slice(0, -1)
+  return parts.map((_, i) => parts.slice(0, i + 1).join("/"))
+}
+
 const scanner = (judge: Judge) => {
-  const omitted = new Set<RawPath.RawPath>()
+  // Both with how many directories came before.
+  const omitted = new Map<RawPath.RawPath, number>()
+  const directories = new Map<RawPath.RawPath, number>()
   const perhaps = new Set<RawPath.RawPath>()
-  const moved = new Map<RawPath.RawPath, RawPath.RawPath>()
+  const moved = new Map<RawPath.RawPath, Moved>()
   let kept = 0
   const keep = (path: RawPath.RawPath, { link, type }: TarEntry.TarEntry) => {
     kept += 1
     const target = cleaned(link)
-    if (type === "1" && omitted.has(target) && !moved.has(target)) moved.set(target, path)
+    const goes = type === "1" && !moved.has(target) ? omitted.get(target) : undefined
+    if (goes !== undefined) {
+      moved.set(target, { path, below: above(path).filter((one) => (directories.get(one) ?? -1) >= goes) })
+    }
     if (perhaps.size === 0) return
     for (let up = RawPath.parent(path); up !== undefined; up = RawPath.parent(up)) {
       if (perhaps.delete(up)) kept += 1
@@ -54,10 +72,12 @@ const scanner = (judge: Judge) => {
     see: (entry: TarEntry.TarEntry) => {
       const path = cleaned(entry.path)
       const verdict = judge(subject(path), entry)
+      if (entry.type === "5" && verdict !== "omit") directories.set(path, directories.size)
       if (verdict === "keep") keep(path, entry)
-      else (verdict === "omit" ? omitted : perhaps).add(path)
+      else if (verdict === "omit") omitted.set(path, directories.size)
+      else perhaps.add(path)
     },
-    result: (): Omissions => ({ omitted: new Set([...omitted, ...perhaps]), moved, kept })
+    result: (): Omissions => ({ omitted: new Set([...omitted.keys(), ...perhaps]), moved, kept })
   }
 }
 
@@ -83,10 +103,10 @@ export const omit =
     const path = cleaned(RawPath.fromBytes(entry.path))
     if (omitted.has(path)) {
       const other = moved.get(path)
-      return other === undefined ? undefined : { ...entry, names: { path: other } }
+      return other === undefined ? undefined : { ...entry, names: other }
     }
     if (entry.type !== "1" || moved.size === 0) return entry
-    const link = moved.get(cleaned(TarEntry.decode(entry.header).link))
+    const link = moved.get(cleaned(TarEntry.decode(entry.header).link))?.path
     if (link === undefined) return entry
     return link === path ? undefined : { ...entry, names: { link } }
   }

@@ -27,8 +27,12 @@ export interface Entry {
 export interface Edited extends Pick<Entry, "uid" | "gid" | "pax"> {
   /** Whole seconds since 1970, in place of what the entry has. */
   readonly mtime?: number
-  /** Other names; such an entry is written anew. */
-  readonly names?: { readonly path?: RawPath.RawPath; readonly link?: RawPath.RawPath }
+  /** Other names; such an entry is written anew. `below`: directories that go before it; their own entries follow. */
+  readonly names?: {
+    readonly path?: RawPath.RawPath
+    readonly link?: RawPath.RawPath
+    readonly below?: ReadonlyArray<RawPath.RawPath>
+  }
 }
 
 /**
@@ -79,7 +83,12 @@ const times = ({ mtime }: Edited) => (mtime === undefined ? {} : { mtime })
 const renamed = (header: TarReader.Header, { gid, mtime, names, pax, uid }: Edited): ReadonlyArray<Uint8Array> => {
   const entry = TarEntry.decode({ ...header, pax })
   const time = mtime === undefined ? {} : { mtime: BigInt(mtime) * 1_000_000_000n }
-  return [TarEntry.encode({ ...entry, ...time, ...names, uid, gid })]
+  const { below = [], ...others } = names ?? {}
+  const directory = { ...entry, ...time, type: "5", mode: 0o755, uid, gid, size: 0, link: "", xattrs: [] } as const
+  return [
+    ...below.map((path) => TarEntry.encode({ ...directory, path })),
+    TarEntry.encode({ ...entry, ...time, ...others, uid, gid })
+  ]
 }
 
 /** The header as the edit wants it, with what goes before it; `undefined` for an entry that is left out. */

@@ -50,6 +50,18 @@ export const ContainerConfig = Document.open({
 })
 export type ContainerConfig = typeof ContainerConfig.Type
 
+/** What of a container's config goes into an image (moby's `containerConfigToDockerOCIImageConfig`). */
+const imageKeys: ReadonlySet<string> = new Set([
+  ...["User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal"],
+  ...["ArgsEscaped", "Healthcheck", "OnBuild", "Shell"]
+])
+
+const isNothing = (value: unknown) => value === null || value === "" || value === false
+
+/** Of what `docker inspect` says of a container, the part that an image has; without what Go's `omitempty` leaves out. */
+export const ofContainer = (config: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(Object.entries(config).filter(([key, value]) => imageKeys.has(key) && !isNothing(value)))
+
 /** One step of the build. A step with `empty_layer` has no layer; the others have one each, in order. */
 export const History = Document.open({
   created: nullable(Timestamp),

@@ -33,7 +33,9 @@ const parent: Parent = {
 }
 
 const read = (options: Omit<CommitOptions, "container">, from: Parent = parent) =>
-  Effect.flatMap(check({ container: "c1", ...options }), (request) => baseOf(from, { id: "c1", spec: {}, config: undefined }, request))
+  Effect.flatMap(check({ container: "c1", ...options }), (request) =>
+    baseOf(from, { id: "c1", spec: {}, config: undefined }, request)
+  )
 
 /** Which layers stay, and how the history reads: a step without a layer in brackets. */
 const summary = (options: Omit<CommitOptions, "container">, from?: Parent) =>
@@ -121,11 +123,12 @@ describe("the parent's part of the new image", () => {
       const typesOf = (options: Omit<CommitOptions, "container">) =>
         Effect.map(read(options, mixed), ({ layers }) => layers.map(({ descriptor }) => descriptor.mediaType))
       assert.deepStrictEqual(yield* typesOf({}), [MediaType.ociLayerGzip, MediaType.ociLayer, MediaType.ociLayerZstd])
-      assert.deepStrictEqual(yield* typesOf({ format: "docker" }), [
+      assert.deepStrictEqual(yield* typesOf({ format: "docker", squash: 1 }), [
         MediaType.dockerLayerGzip,
-        MediaType.dockerLayer,
-        MediaType.dockerLayerZstd
+        MediaType.dockerLayer
       ])
+      const error = yield* Effect.flip(typesOf({ format: "docker" }))
+      assert.match(error.message, /\+zstd, which an image of the format docker cannot have: give the format oci/)
     })
   )
 

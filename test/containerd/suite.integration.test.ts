@@ -9,6 +9,7 @@ import { contentStoreSuite } from "../suite/ContentStoreSuite.ts"
 import { differSuite } from "../suite/DifferSuite.ts"
 import { imagesSuite } from "../suite/ImagesSuite.ts"
 import { leasesSuite } from "../suite/LeasesSuite.ts"
+import { optionsSuite } from "../suite/OptionsSuite.ts"
 import { snapshotterSuite } from "../suite/SnapshotterSuite.ts"
 import * as Container from "../support/Container.ts"
 import * as Containerd from "../support/Containerd.ts"
@@ -25,9 +26,9 @@ const layer = (version: Containerd.Version): Layer.Layer<Client.Services | Daemo
   )
 
 /** By `ctr`, which unpacks the image first, and needs to be told what the image says already. */
-const container = (snapshotter: string) => (image: string) =>
+const container = (snapshotter: string) => (image: string, id?: string) =>
   Effect.gen(function* () {
-    const made = yield* Container.create(yield* Daemon, { image, snapshotter, args: ["sleep", "1"] })
+    const made = yield* Container.create(yield* Daemon, { image, id, snapshotter, args: ["sleep", "1"] })
     return made.id
   })
 
@@ -61,7 +62,12 @@ for (const version of Containerd.versions) {
       const traits = { backend, version, snapshotter, root: true, mount }
       snapshotterSuite(`${version} ${snapshotter}`, layer(version), traits)
       differSuite(`${version} ${snapshotter}`, layer(version), traits)
-      commitSuite(`${version} ${snapshotter}`, layer(version), { ...traits, container: container(snapshotter) })
+      const withContainers = { ...traits, container: container(snapshotter) }
+      commitSuite(`${version} ${snapshotter}`, layer(version), withContainers)
+      // What options do may depend on the version and on the snapshotter, but not on both.
+      if (snapshotter === "overlayfs" || version === "2.x") {
+        optionsSuite(`${version} ${snapshotter}`, layer(version), withContainers)
+      }
     }
   })
 }

@@ -2,129 +2,43 @@
  * What a commit promises on every backend (docs/architecture.md): the container is not running, for what a running one
  * asks for only containerd can show (`test/commit`). Every case ends with the inventory with which it began.
  */
-import { chmodSync, mkdirSync, rmSync, symlinkSync } from "node:fs"
-import { join } from "node:path"
-import { gunzipSync, zstdDecompressSync } from "node:zlib"
 import { assert, layer as withLayer } from "@effect/vitest"
-import { Cause, Deferred, Effect, Fiber, type Layer, Option, type Scope, Stream } from "effect"
+import { Cause, Deferred, Effect, Fiber, type Layer, Option } from "effect"
 import {
-  Archive,
   Commit,
   type Containerd,
   ContainerdError,
-  Containers,
   ContentStore,
-  type Descriptor,
   Differ,
-  Digest,
   ImageConfig,
   Images,
   Leases,
-  Manifest,
   MediaType
 } from "effect-containerd"
 import * as Recover from "../../src/commit/Recover.ts"
 import * as ProcessOwner from "../../src/internal/ProcessOwner.ts"
 import * as Tars from "../layer/Tars.ts"
-import * as Trees from "../layer/Trees.ts"
-import { collect, exists, hasBlob, image, leased, readAll, unique, write } from "./Cases.ts"
+import { collect, exists, hasBlob, image, unique } from "./Cases.ts"
+import {
+  baseImage,
+  type CommitTraits,
+  chainOf,
+  commit,
+  deleteImage,
+  dockerImage,
+  documentsOf,
+  makeCommits,
+  refusal,
+  refusalTag,
+  someChange,
+  tarOf,
+  wholeImage
+} from "./Commits.ts"
 import { isOther } from "./Differences.ts"
-import { type Change, file, listing, makeSnapshots, type SnapshotTraits } from "./Snapshots.ts"
+import { file, listing } from "./Snapshots.ts"
 import { differs, title } from "./Title.ts"
 
-export interface CommitTraits<R> extends SnapshotTraits {
-  /** Makes a container of an image, which does not run, and gives its id. It goes with the scope. */
-  readonly container: (image: string) => Effect.Effect<string, unknown, Containerd.Services | R | Scope.Scope>
-}
-
-const baseCreated = "2024-01-02T03:04:05Z"
 const created = "2025-06-07T08:09:10.123456789Z"
-
-/** The files of the base image. */
-const baseFiles: Change = (dir) => {
-  for (const path of ["etc", "data/dir"]) mkdirSync(join(dir, path), { recursive: true })
-  file("etc/passwd", "root:x:0:0:root:/:/bin/sh\n")(dir)
-  file("etc/group", "root:x:0:\n")(dir)
-  for (const path of ["data/change", "data/delete", "data/dir/file"]) file(path, path)(dir)
-  // Cases delete blobs, so that they must not share any.
-  file("unique", unique("base"))(dir)
-}
-
-/** One thing of each kind. */
-const someChange: Change = (dir) => {
-  file("data/change", "changed")(dir)
-  for (const path of ["data/delete", "data/dir"]) rmSync(join(dir, path), { recursive: true })
-  mkdirSync(join(dir, "data/dir/new"), { recursive: true })
-  file("data/dir/new/file", unique("file"))(dir)
-  symlinkSync("nowhere", join(dir, "data/link"))
-  chmodSync(join(dir, "etc/group"), 0o600)
-}
-
-const baseImage = Effect.gen(function* () {
-  const name = `localhost/${unique("base")}:1`
-  const directory = yield* Trees.temporary
-  baseFiles(directory)
-  const config = { Env: ["A=1"], Cmd: ["sleep", "1"], Labels: { l: "1" } }
-  yield* Effect.acquireRelease(Archive.fromDirectory(directory, { name, config, created: baseCreated }), () =>
-    Effect.ignore(Images.Images.use((images) => images.delete(name)))
-  )
-  return name
-})
-
-/** A commit whose image goes with the scope. */
-const commit = (options: Commit.CommitOptions) =>
-  Effect.acquireRelease(Commit.commit(options), ({ image }) =>
-    Effect.ignore(Images.Images.use((images) => images.delete(image.name)))
-  )
-
-const refusal = (options: Commit.CommitOptions) => Effect.flip(Commit.commit(options))
-const refusalTag = (options: Commit.CommitOptions) => Effect.map(refusal(options), ({ reason }) => reason._tag)
-
-const documentsOf = Effect.fnUntraced(function* (name: string) {
-  const { target } = yield* (yield* Images.Images).get(name)
-  const manifest = yield* Effect.fromResult(Manifest.decode(yield* ContentStore.readBytes(target), target.mediaType))
-  const config = yield* Effect.fromResult(
-    ImageConfig.decode(yield* ContentStore.readBytes(manifest.value.config), manifest.value.config.mediaType)
-  )
-  return { manifest: manifest.value, config: config.value, layers: manifest.value.layers ?? [] }
-})
-
-const tarOf = (descriptor: Descriptor.Descriptor) =>
-  Effect.map(readAll(descriptor), (blob) => {
-    if (descriptor.mediaType.endsWith("gzip")) return gunzipSync(blob)
-    return descriptor.mediaType.endsWith("zstd") ? zstdDecompressSync(blob) : Buffer.from(blob)
-  })
-
-/** Every blob of the image is there and is what its descriptor says, and every layer is what the config says. */
-const wholeImage = Effect.fnUntraced(function* (name: string) {
-  const documents = yield* documentsOf(name)
-  for (const descriptor of [documents.manifest.config, ...documents.layers]) {
-    const { digest, size } = descriptor
-    const blob = yield* readAll(descriptor)
-    assert.deepStrictEqual({ digest: Digest.fromBytes(blob), size: blob.length }, { digest, size })
-  }
-  const diffIds = yield* Effect.forEach(documents.layers, (one) =>
-    Effect.map(tarOf(one), (tar) => Digest.fromBytes(tar))
-  )
-  assert.deepStrictEqual(ImageConfig.diffIds(documents.config), diffIds)
-  return documents
-})
-
-/** The same image, as Docker's documents say it. */
-const dockerImage = Effect.fnUntraced(function* (name: string) {
-  const { layers, manifest } = yield* documentsOf(name)
-  const config = { ...manifest.config, mediaType: MediaType.dockerConfig }
-  const retyped = layers.map((one) => ({ ...one, mediaType: MediaType.dockerLayerGzip }))
-  const mediaType = MediaType.dockerManifest
-  const document = { schemaVersion: 2, mediaType, config, layers: retyped }
-  const labels = Object.fromEntries(
-    [config, ...retyped].map(({ digest }, i) => [`containerd.io/gc.ref.content.${i}`, digest])
-  )
-  const target = yield* Effect.uninterruptible(
-    leased(Effect.flatMap(write(Buffer.from(JSON.stringify(document)), { mediaType, labels }), (one) => image(one)))
-  )
-  return yield* (yield* Images.Images).get(target)
-})
 
 const failure = new ContainerdError.ContainerdError({
   method: "suite",
@@ -140,60 +54,7 @@ export const commitSuite = <E, R>(
   traits: CommitTraits<R>
 ): void => {
   const { container: makeContainer, snapshotter } = traits
-  const made = makeSnapshots(traits)
-  const { snapshots, tree, within } = made
-  const look = <A>(snapshot: string, f: (dir: string) => A) => leased(made.look(snapshot, f))
-
-  const mountsOf = (id: string) =>
-    Effect.gen(function* () {
-      const { snapshotKey } = yield* (yield* Containers.Containers).get(id)
-      return yield* (yield* snapshots).mounts(snapshotKey)
-    })
-
-  const change = (id: string, f: Change) => Effect.flatMap(mountsOf(id), (mounts) => within(mounts, f))
-  const see = <A>(id: string, f: (dir: string) => A) => Effect.flatMap(mountsOf(id), (mounts) => within(mounts, f))
-
-  /** A container of a base image of its own, after a change. */
-  const changed = (f: Change = someChange) =>
-    Effect.gen(function* () {
-      const base = yield* baseImage
-      const id = yield* makeContainer(base)
-      yield* change(id, f)
-      return { base, id }
-    })
-
-  const inventory = Effect.gen(function* () {
-    const store = yield* ContentStore.ContentStore
-    const found = yield* Stream.runCollect((yield* snapshots).list())
-    return {
-      leases: (yield* (yield* Leases.Leases).list()).map(({ id }) => id),
-      images: (yield* (yield* Images.Images).list()).map((image) => image.name).sort(),
-      blobs: (yield* Stream.runCollect(store.list())).map(({ digest }) => digest).sort(),
-      ingests: yield* store.ingests,
-      snapshots: found.map((info) => `${info.kind} ${info.name}`).sort()
-    }
-  })
-
-  const settled = Effect.andThen(collect, inventory)
-
-  /** Nothing is left of what a case makes, when its scope is closed. */
-  const clean = <A, E2, R2>(self: Effect.Effect<A, E2, R2>) =>
-    Effect.gen(function* () {
-      const before = yield* settled
-      yield* Effect.scoped(self)
-      assert.deepStrictEqual(yield* settled, before)
-    })
-
-  /** The layers of an image, extracted once more into one snapshot. */
-  const rebuilt = (image: string) =>
-    Effect.gen(function* () {
-      const differ = yield* Differ.Differ
-      const target = yield* (yield* snapshots).prepare({ key: unique("rebuilt"), parent: "" })
-      for (const one of (yield* documentsOf(image)).layers) yield* differ.apply(one, target.mounts)
-      return yield* within(target.mounts, tree)
-    }).pipe(Effect.scoped, leased)
-
-  const chainOf = (committed: Commit.Committed) => Option.getOrElse(committed.chainId, () => "")
+  const { change, changed, clean, inventory, look, rebuilt, see, settled, snapshots, tree } = makeCommits(traits)
 
   withLayer(layer, { excludeTestServices: true })(title("commit", name), (it) => {
     it.effect("the image has the layers of its parent and one more, and every blob is what it says", () =>
@@ -362,7 +223,7 @@ export const commitSuite = <E, R>(
 
     it.effect("the media types are those of the parent: Docker's stay Docker's", () =>
       Effect.gen(function* () {
-        const { name, target } = yield* dockerImage(yield* baseImage)
+        const { name, target } = yield* dockerImage(yield* baseImage())
         const id = yield* makeContainer(name)
         yield* change(id, someChange)
         const committed = yield* commit({ container: id, name: unique("app") })
@@ -394,7 +255,7 @@ export const commitSuite = <E, R>(
         const config = { Env: ["STEP=1"], Cmd: ["true"] }
         const committed = yield* Effect.acquireRelease(
           Commit.commitBuildStep({ container: id, config, createdBy: "RUN step" }),
-          ({ image }) => Effect.ignore(Images.Images.use((images) => images.delete(image.name)))
+          ({ image }) => deleteImage(image.name)
         )
         assert.match(committed.image.name, /^moby-dangling@sha256:/)
         const image = yield* wholeImage(committed.image.name)
@@ -445,7 +306,7 @@ export const commitSuite = <E, R>(
       Effect.gen(function* () {
         const images = yield* Images.Images
         const { base, id } = yield* changed()
-        const other = yield* baseImage
+        const other = yield* baseImage()
         assert.strictEqual(yield* refusalTag({ container: id, parent: other }), "ParentMismatch")
         // The name was given to another image since.
         const { target } = yield* images.get(base)

@@ -102,6 +102,13 @@ export const differences = {
     why: "who needs the snapshot adds it to the lease itself, so no client may depend on it",
     where: ({ version }) => version === "1.6"
   },
+  nothingIsMounted: {
+    embedded: "a container has no mounts, so that nothing in it is taken for a place where something was mounted",
+    containerd:
+      "empty files and directories where its spec or a runtime mounts something are left out, unless `stubs` is `keep`",
+    why: "nothing runs here, so that nobody made such files but the user",
+    where: everywhere
+  },
   otherNamespaces: {
     embedded: "calls in another namespace than default fail with Unimplemented",
     containerd: "any namespace, made by its first object",

@@ -91,7 +91,8 @@ const intro = `# Conformance
 
 What the suites in \`test/suite\` ask of every backend, and how each of them answers. The cases are the promises of the
 services in \`src/core\` (containerd's own, where it makes one) and of a commit. containerd is a real daemon of the
-version in the head of the column, with the snapshotter behind it where that matters.
+version in the head of the column, with the snapshotter behind it where that matters. What the options of a commit do
+may depend on the version and on the snapshotter, but not on both together: \`native\` is asked on 2.x only.
 
 ✓ holds. – does not hold there, or cannot be asked: the last column says by which difference, and the end of this page
 what is there instead, and why. That, too, is what the case looks for.

@@ -2,7 +2,15 @@
 import { differences, type Key, type Where } from "./Differences.ts"
 
 /** In the order of the table. */
-export const suites = ["content store", "snapshotter", "differ", "leases", "images", "commit"] as const
+export const suites = [
+  "content store",
+  "snapshotter",
+  "differ",
+  "leases",
+  "images",
+  "commit",
+  "commit options"
+] as const
 export type Suite = (typeof suites)[number]
 
 /** Of the `describe` that holds the cases of a suite on a backend. */
