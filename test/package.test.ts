@@ -15,7 +15,7 @@ beforeAll(() => {
   const target = join(modules, "effect-containerd")
   mkdirSync(target, { recursive: true })
   execFileSync("tar", ["-xzf", join(consumer, packed.toString().trim()), "-C", target, "--strip-components=1"])
-  for (const name of ["effect", "@effect", "@grpc", "@types", "tar-stream", "streamx", "undici"]) {
+  for (const name of ["effect", "@effect", "@grpc", "@types", "tar-stream", "streamx", "picomatch", "undici"]) {
     symlinkSync(join(root, "node_modules", name), join(modules, name))
   }
   writeFileSync(join(consumer, "package.json"), JSON.stringify({ type: "module" }))

@@ -472,10 +472,10 @@ export const optionsSuite = <E, R>(
     it.effect(`stubs: empty files and directories where something is mounted${differs("nothingIsMounted")}`, () =>
       Effect.gen(function* () {
         const container = yield* changed((dir) => {
-          for (const path of ["etc/hosts", "etc/other"]) file(path, "")(dir)
+          for (const path of [".dockerenv", "etc/other"]) file(path, "")(dir)
           for (const path of ["proc", "sys/own"]) mkdirSync(join(dir, path), { recursive: true })
         })
-        const all = ["etc", "etc/hosts", "etc/other", "proc", "sys", "sys/own"]
+        const all = [".dockerenv", "etc", "etc/other", "proc", "sys", "sys/own"]
         assert.deepStrictEqual((yield* leftBy(container, { stubs: "keep" })).paths, all)
         const { paths } = yield* leftBy(container, {})
         const isLeftOut = isOther("nothingIsMounted", traits)

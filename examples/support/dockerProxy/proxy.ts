@@ -1,0 +1,37 @@
+/** A second endpoint of a Docker Engine, whose commits are ours. */
+import { NodeHttpClient } from "@effect/platform-node"
+import { Effect, FiberSet, Layer } from "effect"
+import type { HttpClient } from "effect/http"
+import type { Containerd } from "effect-containerd"
+import { Docker } from "effect-containerd"
+import * as Channel from "./channel.ts"
+import { answer } from "./commitAnswer.ts"
+import { routeOf } from "./commitRequest.ts"
+import type { Head } from "./httpMessage.ts"
+import { listen } from "./listen.ts"
+import { type Request, relay } from "./relay.ts"
+
+export interface Options {
+  /** The path of the new socket. */
+  readonly listen: string
+  /** The path of dockerd's. */
+  readonly docker: string
+}
+
+/**
+ * Serves until the scope ends: then nobody is accepted any more, the commits that are under way are interrupted and
+ * cleaned up, and all connections are closed.
+ */
+export const start = Effect.fnUntraced(function* (options: Options) {
+  const run = yield* FiberSet.makeRuntime<Containerd.Services | HttpClient.HttpClient, void>()
+  const relayOptions = {
+    docker: options.docker,
+    isOurs: (head: Head) => routeOf(head) !== undefined,
+    answer: (request: Request) => answer(request, routeOf(request.head) ?? { version: "", query: "" })
+  }
+  yield* listen(options.listen, options.docker, (socket) => void run(relay(Channel.make(socket), relayOptions)))
+})
+
+/** What `start` needs. */
+export const layer = ({ docker }: Pick<Options, "docker">) =>
+  Layer.merge(Docker.layer({ socket: docker }), NodeHttpClient.layerNodeHttpOptions({ socketPath: docker }))
