@@ -26,8 +26,9 @@ const sourceDateEpoch = Effect.gen(function* () {
 type Args = Command.Command.Config.Infer<typeof flags>
 
 /** Removals come last, whatever the order on the command line: nothing can be set that is removed. */
-const changesOf = ({ changes, unsetEnv, unsetLabel, unsetPort, unsetVolume }: Args) => [
+const changesOf = ({ changes, labels, unsetEnv, unsetLabel, unsetPort, unsetVolume }: Args) => [
   ...changes,
+  ...(Object.keys(labels).length === 0 ? [] : [Change.label(labels)]),
   Change.unsetEnv(...unsetEnv),
   Change.unsetLabel(...unsetLabel),
   Change.unsetVolume(...unsetVolume),

@@ -78,6 +78,11 @@ export const flags = {
     "change",
     "A Dockerfile instruction for the image's config, as in 'CMD [\"app\"]'; may be repeated"
   ).pipe(Flag.withAlias("c")),
+  labels: Flag.KeyValuePair("label").pipe(
+    Flag.withAlias("l"),
+    Flag.withDescription("KEY=VALUE of the image, as in LABEL; may be repeated"),
+    Flag.withDefault({})
+  ),
   unsetEnv: repeated("unset-env", "NAME of a variable that the image does not have; may be repeated"),
   unsetLabel: repeated("unset-label", "KEY of a label that the image does not have; may be repeated"),
   unsetVolume: repeated("unset-volume", "PATH of a volume that the image does not have; may be repeated"),

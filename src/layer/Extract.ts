@@ -94,7 +94,7 @@ const parts = (chunk: Uint8Array): ReadonlyArray<Uint8Array> =>
  * set where that is allowed, but for those of overlayfs.
  *
  * Fails with a `LayerError`: `unsafe` for a name that is absolute, climbs out through ".." or a symlink, has a NUL or
- * more than 255 bytes in a component, leads through a file or in a circle of symlinks, for a hard link to nothing, to a directory or outside,
+ * more than 255 bytes in a component, leads through a file or in a circle of symlinks, or changes its type, for a hard link to nothing, to a directory or outside,
  * and for a whiteout of no name; `tar` for a damaged archive; `files` when the file system or GNU tar fails. Then the
  * directory holds a part of the layer: throw it away.
  */

@@ -82,6 +82,17 @@ const checkSymlink = (entry: TarEntry.TarEntry) => {
   if (entry.link.length > maxTarget) throw unsafe(entry.path, `is a symlink of more than ${maxTarget} bytes`)
 }
 
+const typeOf = (entry: TarEntry.TarEntry, target: Put["target"]): Node["type"] => {
+  if (target !== undefined) return target.node.type
+  return entry.type === "5" ? "directory" : entry.type === "2" ? "symlink" : "other"
+}
+
+/** No writer of layers does that; it is how a name is made to lead elsewhere after it was looked at. */
+const checkType = ({ entry, existing, target }: Put) => {
+  if (existing?.made !== true || existing.type === typeOf(entry, target)) return
+  throw unsafe(entry.path, "changes its type in the middle of the layer")
+}
+
 /** `onMissing` makes the parents that the layer does not mention. Throws a `LayerError` for what is refused. */
 export const plan = (model: TreeModel, entry: TarEntry.TarEntry, onMissing: OnMissing): Step => {
   const parts = partsOf(entry.path, entry)
@@ -104,7 +115,10 @@ export const plan = (model: TreeModel, entry: TarEntry.TarEntry, onMissing: OnMi
   const path = RawPath.join(place.path, name)
   const target = entry.type === "1" ? linkTarget(model, entry, path) : undefined
   const link = target === undefined ? entry.link : RawPath.join(target.place.path, target.name)
-  return { _tag: "Put", place, name, entry: { ...entry, path, link }, existing: model.lookup(place, name), target }
+  const existing = model.lookup(place, name)
+  const put: Put = { _tag: "Put", place, name, entry: { ...entry, path, link }, existing, target }
+  checkType(put)
+  return put
 }
 
 /** A directory that is described again keeps what is in it. */

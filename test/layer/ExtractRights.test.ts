@@ -1,3 +1,5 @@
+import * as Fs from "node:fs"
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Rights from "../../src/layer/Rights.ts"
@@ -143,7 +145,10 @@ describe.runIf(Trees.hasGnuTar)("extended attributes", () => {
     Effect.gen(function* () {
       const { root } = yield* xattrs("/")
       const records = { "SCHILY.xattr.system.posix_acl_default": listForAll, "SCHILY.xattr.user.a": "1" }
-      yield* extract(root, layer(withPax(records, directory("d")), regular("d/x/y"), regular("d/x", "file")))
+      Fs.writeFileSync(join(root, "low"), "")
+      // The link has to be there before the lower file goes.
+      const settled = [hardLink("d/x", "low"), whiteout(".wh.low"), regular("d/y")]
+      yield* extract(root, layer(withPax(records, directory("d")), ...settled))
       yield* extract(
         root,
         layer(withPax({ "SCHILY.xattr.user.b": "2" }, directory("e")), directory("e", { mode: 0o700 }))
