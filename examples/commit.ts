@@ -6,7 +6,7 @@
  */
 import { Config, Console, Effect, Layer, Option, Schema } from "effect"
 import { type CliError, Command } from "effect/cli"
-import { Change, Commit, Containerd, Docker, ImageConfig, Kubernetes, Timestamp } from "effect-containerd"
+import { Change, Commit, Containerd, Docker, Embedded, ImageConfig, Kubernetes, Timestamp } from "effect-containerd"
 import { runMain, Usage } from "./support/cli.ts"
 import { flags } from "./support/commitFlags.ts"
 import { json, summary, writeFiles } from "./support/commitOutput.ts"
@@ -103,7 +103,8 @@ const commit = Command.make(
   })
 ).pipe(Command.withDescription("Commit a container into a new image"))
 
-const backend = ({ address, docker, namespace, pod }: Args) => {
+const backend = ({ address, docker, namespace, pod, root }: Args) => {
+  if (root !== undefined) return Embedded.layer({ root })
   if (pod !== undefined) return Kubernetes.layer({ address })
   if (docker === undefined) {
     return Layer.unwrap(

@@ -40,6 +40,7 @@ export const flags = {
     Flag.optional,
     Flag.map(Option.getOrUndefined)
   ),
+  root: text("root", "A container of the backend without a daemon, in that directory (an OCI layout)"),
   pod: text("pod", "A container of that pod of Kubernetes; CONTAINER is its name in the pod"),
   podNamespace: text("pod-namespace", "The pod's namespace (default)"),
   address: Flag.String("address").pipe(

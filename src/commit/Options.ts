@@ -83,7 +83,7 @@ export interface CommitOptions {
    * option. A container that is saved and made again, again and again, keeps one layer.
    */
   readonly replaceTop?: boolean | undefined
-  /** Of the new image, 127 by default: overlayfs does not stack many more. */
+  /** Of the new image, a new layer counted in, 127 by default: overlayfs does not stack many more. */
   readonly maxLayers?: number | undefined
   /** Bytes that the container may have written; checked before it is read. No limit by default. */
   readonly maxSize?: number | undefined
