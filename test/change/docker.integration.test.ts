@@ -76,7 +76,7 @@ const textsOf = (table: ReadonlyArray<readonly [text: string, ...rest: ReadonlyA
 
 describeDaemons("beside docker commit --change", () => {
   layer(docker, { excludeTestServices: true, timeout: 60_000 })((it) => {
-    it.effect("makes the same config", () =>
+    it.effect("makes the same config; moby TestCommitChange", () =>
       Effect.gen(function* () {
         const theirs = yield* configs(textsOf(accepted))
         assert.deepStrictEqual(
@@ -86,7 +86,7 @@ describeDaemons("beside docker commit --change", () => {
       })
     )
 
-    it.effect("refuses the same texts", () =>
+    it.effect("refuses the same texts; podman: a bogus change", () =>
       Effect.gen(function* () {
         const texts = [...refused, ...textsOf(wider)]
         const images = yield* commitAll(texts)

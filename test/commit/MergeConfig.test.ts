@@ -63,7 +63,7 @@ const frozen = <A>(value: A): A => {
 }
 
 describe("merge", () => {
-  it.each(cases)("takes %s from the container", (_, own, other, expected) => {
+  it.each(cases)("takes %s from the container; moby docker_api_containers_test.go", (_, own, other, expected) => {
     assert.deepStrictEqual(merge(frozen(own), frozen(other)), expected)
   })
 

@@ -46,13 +46,15 @@ const bad: ReadonlyArray<readonly [options: Omit<Commit.CommitOptions, "containe
   ]
 
 describe("check", () => {
-  it.effect.each(bad)("refuses %j", ([options, option, message]) =>
-    Effect.gen(function* () {
-      const error = yield* Effect.flip(Options.check({ container: "c", ...options }))
-      assert.strictEqual(error._tag, "InvalidOption")
-      assert.strictEqual(error.option, option)
-      assert.match(error.message, message)
-    })
+  it.effect.each(bad)(
+    "refuses %j; moby client/container_commit_test.go, podman and buildah names",
+    ([options, option, message]) =>
+      Effect.gen(function* () {
+        const error = yield* Effect.flip(Options.check({ container: "c", ...options }))
+        assert.strictEqual(error._tag, "InvalidOption")
+        assert.strictEqual(error.option, option)
+        assert.match(error.message, message)
+      })
   )
 
   it.effect.each([

@@ -43,81 +43,85 @@ for (const version of versions) {
     layer(Host.layer(version), { excludeTestServices: true })((it) => {
       const cases = Host.snapshotters.map((snapshotter) => [snapshotter] as const)
 
-      it.effect.each(cases)("keeps every kind of change of a running container (%s)", ([snapshotter]) =>
-        Effect.gen(function* () {
-          const { base, containerd } = yield* Host.Host
-          const container = yield* Container.run(containerd, { image: base.ref, snapshotter })
-          yield* container.exec(everyChange)
-          // cap_net_raw+ep as revision 2; busybox has no setcap.
-          const capability = ["-n", "security.capability", "-v", `0x010000020020${"00".repeat(14)}`]
-          yield* run(Cache.program("attr", "setfattr"), [...capability, `${yield* container.root}/data/owned`])
-          const committed = yield* Commit.commit({ container: container.id, name: `every:${snapshotter}` })
-          assert.strictEqual(yield* container.status, "RUNNING")
-          assert.isAbove(committed.pausedMs, 0)
-          assert.strictEqual(committed.snapshotter, snapshotter)
+      it.effect.each(cases)(
+        "keeps every kind of change of a running container; moby TestCommitNewFile, umoci repack.bats (%s)",
+        ([snapshotter]) =>
+          Effect.gen(function* () {
+            const { base, containerd } = yield* Host.Host
+            const container = yield* Container.run(containerd, { image: base.ref, snapshotter })
+            yield* container.exec(everyChange)
+            // cap_net_raw+ep as revision 2; busybox has no setcap.
+            const capability = ["-n", "security.capability", "-v", `0x010000020020${"00".repeat(14)}`]
+            yield* run(Cache.program("attr", "setfattr"), [...capability, `${yield* container.root}/data/owned`])
+            const committed = yield* Commit.commit({ container: container.id, name: `every:${snapshotter}` })
+            assert.strictEqual(yield* container.status, "RUNNING")
+            assert.isAbove(committed.pausedMs, 0)
+            assert.strictEqual(committed.snapshotter, snapshotter)
 
-          // The native snapshotter gives the directories of its copies the time of the copy.
-          const options = { mtime: "seconds", directoryMtime: snapshotter !== "native" } as const
-          const key = Option.getOrThrow(committed.chainId)
-          assert.deepStrictEqual(
-            belowRoot(yield* Tree.ofSnapshot(containerd, { snapshotter, key }, options)),
-            belowRoot(yield* container.tree(options))
-          )
+            // The native snapshotter gives the directories of its copies the time of the copy.
+            const options = { mtime: "seconds", directoryMtime: snapshotter !== "native" } as const
+            const key = Option.getOrThrow(committed.chainId)
+            assert.deepStrictEqual(
+              belowRoot(yield* Tree.ofSnapshot(containerd, { snapshotter, key }, options)),
+              belowRoot(yield* container.tree(options))
+            )
 
-          assert.deepInclude(
-            (yield* Tree.ofSnapshot(containerd, { snapshotter, key }, options)).find(
-              ({ path }) => path === "/data/owned"
-            )?.xattrs,
-            { "security.capability": `0x010000020020${"00".repeat(14)}` }
-          )
+            assert.deepInclude(
+              (yield* Tree.ofSnapshot(containerd, { snapshotter, key }, options)).find(
+                ({ path }) => path === "/data/owned"
+              )?.xattrs,
+              { "security.capability": `0x010000020020${"00".repeat(14)}` }
+            )
 
-          // Law 4: what anybody makes of the image's blobs is what our snapshot holds.
-          const other = snapshotter === "native" ? "overlayfs" : "native"
-          const said = yield* Container.runOnce(
-            containerd,
-            { image: committed.image.name, snapshotter: other },
-            "cat /data/change.txt /data/opaque/c /data/dir; ls /data/opaque"
-          )
-          assert.strictEqual(said, "changed\nother\nfile\nc\n")
-          const withoutDirectories = { mtime: "seconds", directoryMtime: false } as const
-          assert.deepStrictEqual(
-            yield* Tree.ofSnapshot(containerd, { snapshotter: other, key }, withoutDirectories),
-            yield* container.tree(withoutDirectories)
-          )
-        })
+            // Law 4: what anybody makes of the image's blobs is what our snapshot holds.
+            const other = snapshotter === "native" ? "overlayfs" : "native"
+            const said = yield* Container.runOnce(
+              containerd,
+              { image: committed.image.name, snapshotter: other },
+              "cat /data/change.txt /data/opaque/c /data/dir; ls /data/opaque"
+            )
+            assert.strictEqual(said, "changed\nother\nfile\nc\n")
+            const withoutDirectories = { mtime: "seconds", directoryMtime: false } as const
+            assert.deepStrictEqual(
+              yield* Tree.ofSnapshot(containerd, { snapshotter: other, key }, withoutDirectories),
+              yield* container.tree(withoutDirectories)
+            )
+          })
       )
 
-      it.effect.each(cases)("commits created, stopped, paused and unpaused containers (%s)", ([snapshotter]) =>
-        Effect.gen(function* () {
-          const { base, containerd } = yield* Host.Host
-          const container = yield* Container.create(containerd, { image: base.ref, snapshotter })
-          const created = yield* Commit.commit({ container: container.id })
-          assert.deepStrictEqual(created.layer, Option.none())
-          assert.strictEqual(created.pausedMs, 0)
+      it.effect.each(cases)(
+        "commits created, stopped, paused and unpaused containers; moby TestCommitWithoutPause, TestCommitPausedContainer (%s)",
+        ([snapshotter]) =>
+          Effect.gen(function* () {
+            const { base, containerd } = yield* Host.Host
+            const container = yield* Container.create(containerd, { image: base.ref, snapshotter })
+            const created = yield* Commit.commit({ container: container.id })
+            assert.deepStrictEqual(created.layer, Option.none())
+            assert.strictEqual(created.pausedMs, 0)
 
-          yield* container.start
-          yield* container.exec("echo one > /one")
-          yield* container.pause
-          const paused = yield* Commit.commit({ container: container.id })
-          assert.strictEqual(paused.pausedMs, 0)
-          assert.strictEqual(yield* container.status, "PAUSED")
+            yield* container.start
+            yield* container.exec("echo one > /one")
+            yield* container.pause
+            const paused = yield* Commit.commit({ container: container.id })
+            assert.strictEqual(paused.pausedMs, 0)
+            assert.strictEqual(yield* container.status, "PAUSED")
 
-          yield* container.resume
-          const running = yield* Commit.commit({ container: container.id, pause: false })
-          assert.strictEqual(running.pausedMs, 0)
-          assert.strictEqual(yield* container.status, "RUNNING")
+            yield* container.resume
+            const running = yield* Commit.commit({ container: container.id, pause: false })
+            assert.strictEqual(running.pausedMs, 0)
+            assert.strictEqual(yield* container.status, "RUNNING")
 
-          yield* container.stop
-          const stopped = yield* Commit.commit({ container: container.id })
-          const diffId = Option.map(stopped.layer, (layer) => layer.diffId)
-          assert.isTrue(Option.isSome(diffId))
-          for (const other of [paused, running]) {
-            assert.deepStrictEqual(
-              Option.map(other.layer, (layer) => layer.diffId),
-              diffId
-            )
-          }
-        })
+            yield* container.stop
+            const stopped = yield* Commit.commit({ container: container.id })
+            const diffId = Option.map(stopped.layer, (layer) => layer.diffId)
+            assert.isTrue(Option.isSome(diffId))
+            for (const other of [paused, running]) {
+              assert.deepStrictEqual(
+                Option.map(other.layer, (layer) => layer.diffId),
+                diffId
+              )
+            }
+          })
       )
 
       it.effect.each(cases)("adds no layer when nothing changed (%s)", ([snapshotter]) =>
@@ -173,39 +177,41 @@ for (const version of versions) {
         })
       )
 
-      it.effect("writes config and history as moby does", () =>
-        Effect.gen(function* () {
-          const { base, containerd } = yield* Host.Host
-          const container = yield* Container.run(containerd, { image: base.ref, args: ["sleep", "1000"] })
-          yield* container.exec("echo one > /one")
-          const first = yield* Commit.commit({
-            container: container.id,
-            name: "history:1",
-            author: "A <a@example.org>",
-            message: "the <first> & only",
-            created: "2024-05-06T07:08:09.123456789Z"
-          })
-          const parent = yield* ImageJson.config(containerd, base.manifests[0].config.digest)
-          const config = yield* ImageJson.config(containerd, first.config.digest)
-          assert.strictEqual(config.created, "2024-05-06T07:08:09.123456789Z")
-          assert.strictEqual(config.author, "A <a@example.org>")
-          assert.deepStrictEqual(config.config, parent.config)
-          assert.deepStrictEqual(config.history.at(-1), {
-            created: "2024-05-06T07:08:09.123456789Z",
-            created_by: "sleep 1000",
-            author: "A <a@example.org>",
-            comment: "the <first> & only"
-          })
+      it.effect(
+        "writes config and history as moby does; moby history_test.go, inspect_test.go, podman and buildah author and message",
+        () =>
+          Effect.gen(function* () {
+            const { base, containerd } = yield* Host.Host
+            const container = yield* Container.run(containerd, { image: base.ref, args: ["sleep", "1000"] })
+            yield* container.exec("echo one > /one")
+            const first = yield* Commit.commit({
+              container: container.id,
+              name: "history:1",
+              author: "A <a@example.org>",
+              message: "the <first> & only",
+              created: "2024-05-06T07:08:09.123456789Z"
+            })
+            const parent = yield* ImageJson.config(containerd, base.manifests[0].config.digest)
+            const config = yield* ImageJson.config(containerd, first.config.digest)
+            assert.strictEqual(config.created, "2024-05-06T07:08:09.123456789Z")
+            assert.strictEqual(config.author, "A <a@example.org>")
+            assert.deepStrictEqual(config.config, parent.config)
+            assert.deepStrictEqual(config.history.at(-1), {
+              created: "2024-05-06T07:08:09.123456789Z",
+              created_by: "sleep 1000",
+              author: "A <a@example.org>",
+              comment: "the <first> & only"
+            })
 
-          // The author goes on to the children; the time is now, in UTC.
-          const child = yield* Container.create(containerd, { image: first.image.name })
-          const second = yield* Commit.commit({ container: child.id })
-          const inherited = yield* ImageJson.config(containerd, second.config.digest)
-          assert.strictEqual(inherited.author, "A <a@example.org>")
-          assert.match(inherited.created ?? "", /^\d{4}-.*Z$/)
-          assert.approximately(Date.parse(inherited.created ?? ""), Date.now(), 60_000)
-          assert.strictEqual(second.image.name, `moby-dangling@${second.image.target.digest}`)
-        })
+            // The author goes on to the children; the time is now, in UTC.
+            const child = yield* Container.create(containerd, { image: first.image.name })
+            const second = yield* Commit.commit({ container: child.id })
+            const inherited = yield* ImageJson.config(containerd, second.config.digest)
+            assert.strictEqual(inherited.author, "A <a@example.org>")
+            assert.match(inherited.created ?? "", /^\d{4}-.*Z$/)
+            assert.approximately(Date.parse(inherited.created ?? ""), Date.now(), 60_000)
+            assert.strictEqual(second.image.name, `moby-dangling@${second.image.target.digest}`)
+          })
       )
 
       it.effect("gives the same digests for the same state and time, and a retry is free", () =>

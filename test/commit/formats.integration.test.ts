@@ -112,7 +112,7 @@ const formats = ["oci", "docker"] as const
 describeDaemons("a commit of every format and compression on containerd 2.x", () => {
   layer(Host.layer("2.x"), { excludeTestServices: true })((it) => {
     it.effect.each(formats.map((parent) => [parent] as const))(
-      "is read and run by skopeo, Docker and podman (of a parent of the format %s)",
+      "is read and run by skopeo, Docker and podman; nerdctl TestZstdCommit, buildah layer types, podman 030-run.bats, 060-mount.bats (of a parent of the format %s)",
       ([parent]) =>
         Effect.gen(function* () {
           const { containerd } = yield* Host.Host

@@ -47,7 +47,7 @@ const differencesFile = new URL("../../docs/differences-from-docker.md", import.
 describeDaemons("beside docker commit", () => {
   layer(golden, { excludeTestServices: true, timeout: 120_000 })((it) => {
     it.effect(
-      `${cases.length} containers with their changes give the same documents, but for the differences`,
+      `${cases.length} containers with their changes give the same documents, but for the differences; moby TestCommitChange, podman published ports`,
       () =>
         Effect.gen(function* () {
           const all = yield* Golden

@@ -33,7 +33,7 @@ for (const version of versions) {
   describeDaemons(`laws of a commit on containerd ${version}`, () => {
     layer(Host.layer(version), { excludeTestServices: true })((it) => {
       it.effect(
-        "leaves nothing whatever call fails, and however (laws 2 and 3)",
+        "leaves nothing whatever call fails, and however (laws 2 and 3); OpenSandbox: resumed after failures",
         () =>
           Effect.gen(function* () {
             const { base, containerd } = yield* Host.Host

@@ -1,8 +1,6 @@
 /**
  * What the peers' own test suites ask of a commit and nothing else here shows, on a containerd 2.x with containers that
- * run. The name of each test says whose case it is.
- *
- * Shown elsewhere (source → file):
+ * run. The name of each test says whose case it is, here and where it is shown elsewhere (source → file):
  * - moby docker_cli_commit_test.go: WithoutPause, PausedContainer, NewFile → commit.integration.test.ts; HostBindMount
  *   → stubs.integration.test.ts, and below; Change → golden.integration.test.ts, ../change/docker.integration.test.ts
  * - moby UsernsCommit, umoci pack_mapping.bats, buildah namespaces.bats → userns.integration.test.ts

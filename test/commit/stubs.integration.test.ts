@@ -23,29 +23,31 @@ describeDaemons("what a runtime makes to mount something over", () => {
   layer(Host.layer("2.x"), { excludeTestServices: true })((it) => {
     const cases = Host.snapshotters.map((snapshotter) => [snapshotter] as const)
 
-    it.effect.each(cases)("is not in the layer, unless it is asked for (%s)", ([snapshotter]) =>
-      Effect.gen(function* () {
-        const { base, containerd } = yield* Host.Host
-        const outside = yield* Debris.directory
-        writeFileSync(join(outside, "file"), "outside")
-        const mounts = [
-          [outside, "/mnt/dir"],
-          [join(outside, "file"), "/etc/hosts"],
-          [join(outside, "file"), "/mnt/used/file"]
-        ]
-        const flags = mounts.flatMap(([src, dst]) => ["--mount", `type=bind,src=${src},dst=${dst},options=rbind:ro`])
-        const container = yield* Container.run(containerd, { image: base.ref, snapshotter, flags })
-        const target = { container: container.id }
-        assert.deepStrictEqual(yield* pathsOf(target), ["etc", "mnt", "mnt/used"])
-        assert.deepStrictEqual(yield* pathsOf({ ...target, stubs: "keep" }), [
-          ...["etc", "etc/hosts", "mnt", "mnt/dir", "mnt/used", "mnt/used/file"]
-        ])
+    it.effect.each(cases)(
+      "is not in the layer, unless it is asked for; moby TestCommitHostBindMount (%s)",
+      ([snapshotter]) =>
+        Effect.gen(function* () {
+          const { base, containerd } = yield* Host.Host
+          const outside = yield* Debris.directory
+          writeFileSync(join(outside, "file"), "outside")
+          const mounts = [
+            [outside, "/mnt/dir"],
+            [join(outside, "file"), "/etc/hosts"],
+            [join(outside, "file"), "/mnt/used/file"]
+          ]
+          const flags = mounts.flatMap(([src, dst]) => ["--mount", `type=bind,src=${src},dst=${dst},options=rbind:ro`])
+          const container = yield* Container.run(containerd, { image: base.ref, snapshotter, flags })
+          const target = { container: container.id }
+          assert.deepStrictEqual(yield* pathsOf(target), ["etc", "mnt", "mnt/used"])
+          assert.deepStrictEqual(yield* pathsOf({ ...target, stubs: "keep" }), [
+            ...["etc", "etc/hosts", "mnt", "mnt/dir", "mnt/used", "mnt/used/file"]
+          ])
 
-        yield* container.exec("echo kept > /mnt/used/own; : > /empty; mkdir /mnt/other")
-        assert.deepStrictEqual(yield* pathsOf(target), [
-          ...["empty", "etc", "mnt", "mnt/other", "mnt/used", "mnt/used/own"]
-        ])
-      })
+          yield* container.exec("echo kept > /mnt/used/own; : > /empty; mkdir /mnt/other")
+          assert.deepStrictEqual(yield* pathsOf(target), [
+            ...["empty", "etc", "mnt", "mnt/other", "mnt/used", "mnt/used/own"]
+          ])
+        })
     )
   })
 })

@@ -77,51 +77,53 @@ const said = Effect.fnUntraced(function* (archive: string) {
 })
 
 describe.runIf(Trees.hasGnuTar)("an ordinary user", { timeout: 30_000 }, () => {
-  it.live("is told what could not be set, and commits it all the same: owners, devices, modes, capabilities", () =>
-    Effect.gen(function* () {
-      const { archive, root } = yield* prepared
-      const { first, second } = yield* Schema.decodeEffect(Kept)(asUser("keep", root, archive))
-      const lost = (path: string, ...whats: ReadonlyArray<string>) => whats.map((what) => ({ path, what }))
-      const capable = "has the extended attribute security.capability"
-      const kept = [
-        ...lost("hidden", "belongs to 3:0", "has the mode 0"),
-        ...lost("hidden/inside", "belongs to 4:0"),
-        ...lost("moved", capable),
-        ...lost("null", "is a character device", "belongs to 0:6"),
-        ...lost("owned", "belongs to 5:6"),
-        ...lost("ping", capable),
-        ...lost("secret", "belongs to 7:0", "has the mode 0")
-      ]
-      assert.deepStrictEqual(first, [...lost("gone", "belongs to 8:0"), ...kept])
-      const names = new Map([
-        ["null", ["null", "null too"]],
-        ["ping", ["a ping", "ping"]],
-        ["secret", ["a secret", "secret"]],
-        ["moved", ["there"]]
-      ])
-      const expected = kept.flatMap((one) => (names.get(one.path) ?? [one.path]).map((path) => ({ ...one, path })))
-      assert.sameDeepMembers([...second], expected)
+  it.live(
+    "is told what could not be set, and commits it all the same: owners, devices, modes, capabilities; umoci repack.bats unprivileged",
+    () =>
+      Effect.gen(function* () {
+        const { archive, root } = yield* prepared
+        const { first, second } = yield* Schema.decodeEffect(Kept)(asUser("keep", root, archive))
+        const lost = (path: string, ...whats: ReadonlyArray<string>) => whats.map((what) => ({ path, what }))
+        const capable = "has the extended attribute security.capability"
+        const kept = [
+          ...lost("hidden", "belongs to 3:0", "has the mode 0"),
+          ...lost("hidden/inside", "belongs to 4:0"),
+          ...lost("moved", capable),
+          ...lost("null", "is a character device", "belongs to 0:6"),
+          ...lost("owned", "belongs to 5:6"),
+          ...lost("ping", capable),
+          ...lost("secret", "belongs to 7:0", "has the mode 0")
+        ]
+        assert.deepStrictEqual(first, [...lost("gone", "belongs to 8:0"), ...kept])
+        const names = new Map([
+          ["null", ["null", "null too"]],
+          ["ping", ["a ping", "ping"]],
+          ["secret", ["a secret", "secret"]],
+          ["moved", ["there"]]
+        ])
+        const expected = kept.flatMap((one) => (names.get(one.path) ?? [one.path]).map((path) => ({ ...one, path })))
+        assert.sameDeepMembers([...second], expected)
 
-      assert.deepStrictEqual(yield* said(`${root}.tar`), [
-        [
-          "5 ./ 755 0:0",
-          "0 a ping 755 0:0 capable",
-          "0 a secret 0 7:0",
-          "0 .wh.gone 0 0:0",
-          "5 hidden/ 0 3:0",
-          "0 hidden/new 644 0:0",
-          "0 mine 644 0:0",
-          "0 moved 644 0:0",
-          "3 null 666 0:6",
-          "1 null too -> null",
-          "0 owned 4755 5:6",
-          "1 ping -> a ping",
-          "1 secret -> a secret",
-          "0 there 750 0:0 capable"
-        ],
-        ["5 ./ 755 0:0", "0 owned 755 5:6"]
-      ])
-    }).pipe(Effect.scoped, Effect.provide(Root.layer))
+        assert.deepStrictEqual(yield* said(`${root}.tar`), [
+          [
+            "5 ./ 755 0:0",
+            "0 a ping 755 0:0 capable",
+            "0 a secret 0 7:0",
+            "0 .wh.gone 0 0:0",
+            "5 hidden/ 0 3:0",
+            "0 hidden/new 644 0:0",
+            "0 mine 644 0:0",
+            "0 moved 644 0:0",
+            "3 null 666 0:6",
+            "1 null too -> null",
+            "0 owned 4755 5:6",
+            "1 ping -> a ping",
+            "1 secret -> a secret",
+            "0 there 750 0:0 capable"
+          ],
+          ["5 ./ 755 0:0", "0 owned 755 5:6"]
+        ])
+      }).pipe(Effect.scoped, Effect.provide(Root.layer))
   )
 
   it.live.runIf(Trees.isRoot)("gives root an image in which all of it is there", () =>

@@ -101,7 +101,7 @@ export const commitSuite = <E, R>(
       }).pipe(clean)
     )
 
-    it.effect("nothing changed: no layer is added, and the history says so", () =>
+    it.effect("nothing changed: no layer is added, and the history says so; umoci repack.bats empty diff", () =>
       Effect.gen(function* () {
         const { base, id } = yield* changed(() => {})
         const parent = yield* documentsOf(base)
@@ -176,28 +176,30 @@ export const commitSuite = <E, R>(
       }).pipe(clean)
     )
 
-    it.effect("a chain of three: containers of committed images, and containers that go on", () =>
-      Effect.gen(function* () {
-        const { base, id } = yield* changed()
-        let [container, layers] = [id, (yield* documentsOf(base)).layers.length]
-        for (const step of ["one", "two", "three"]) {
-          yield* change(container, file(`data/${step}`, step))
-          const { chainId, image } = yield* commit({ container, name: unique("chain") })
-          layers += 1
-          assert.lengthOf((yield* wholeImage(image.name)).layers, layers)
-          container = yield* makeContainer(image.name)
-          assert.deepStrictEqual(yield* see(container, tree), yield* look(Option.getOrThrow(chainId), tree))
-        }
-        assert.includeMembers(Object.keys(yield* see(container, listing)), [
-          "data/one",
-          "data/two",
-          "data/three",
-          "data/link"
-        ])
-        // The first container is what it was: one layer over its own base.
-        const again = yield* commit({ container: id, name: unique("chain") })
-        assert.lengthOf((yield* wholeImage(again.image.name)).layers, 2)
-      }).pipe(clean)
+    it.effect(
+      "a chain of three: containers of committed images, and containers that go on; umoci refresh-bundle, podman rmi chains",
+      () =>
+        Effect.gen(function* () {
+          const { base, id } = yield* changed()
+          let [container, layers] = [id, (yield* documentsOf(base)).layers.length]
+          for (const step of ["one", "two", "three"]) {
+            yield* change(container, file(`data/${step}`, step))
+            const { chainId, image } = yield* commit({ container, name: unique("chain") })
+            layers += 1
+            assert.lengthOf((yield* wholeImage(image.name)).layers, layers)
+            container = yield* makeContainer(image.name)
+            assert.deepStrictEqual(yield* see(container, tree), yield* look(Option.getOrThrow(chainId), tree))
+          }
+          assert.includeMembers(Object.keys(yield* see(container, listing)), [
+            "data/one",
+            "data/two",
+            "data/three",
+            "data/link"
+          ])
+          // The first container is what it was: one layer over its own base.
+          const again = yield* commit({ container: id, name: unique("chain") })
+          assert.lengthOf((yield* wholeImage(again.image.name)).layers, 2)
+        }).pipe(clean)
     )
 
     const compressions: ReadonlyArray<readonly [MediaType.Compression, string, string]> = [
@@ -289,7 +291,7 @@ export const commitSuite = <E, R>(
       }).pipe(clean)
     )
 
-    it.effect("what is not there is told apart: container, parent image, snapshotter", () =>
+    it.effect("what is not there is told apart: container, parent image, snapshotter; podman: no such container", () =>
       Effect.gen(function* () {
         const { base, id } = yield* changed()
         const unknown = yield* refusal({ container: unique("nobody") })
@@ -392,24 +394,26 @@ export const commitSuite = <E, R>(
       }).pipe(clean)
     )
 
-    it.effect("the image outlives container and parent, and takes everything along when it goes", () =>
-      Effect.gen(function* () {
-        const { stat } = yield* snapshots
-        const committed = yield* Effect.scoped(
-          Effect.flatMap(changed(), ({ id }) => Commit.commit({ container: id, name: unique("app") }))
-        )
-        yield* collect
-        const { layers, manifest } = yield* wholeImage(committed.image.name)
-        assert.property(yield* look(chainOf(committed), listing), "data/dir/new/file")
-        const id = yield* makeContainer(committed.image.name)
-        assert.property(yield* see(id, listing), "data/link")
-        assert.isTrue(yield* exists(stat(chainOf(committed))))
-        yield* (yield* Images.Images).delete(committed.image.name)
-        yield* collect
-        for (const blob of [committed.image.target, manifest.config, ...layers]) assert.isFalse(yield* hasBlob(blob))
-        // The container stands on it.
-        assert.isTrue(yield* exists(stat(chainOf(committed))))
-      }).pipe(clean)
+    it.effect(
+      "the image outlives container and parent, and takes everything along when it goes; moby rmi_test.go, ps_test.go",
+      () =>
+        Effect.gen(function* () {
+          const { stat } = yield* snapshots
+          const committed = yield* Effect.scoped(
+            Effect.flatMap(changed(), ({ id }) => Commit.commit({ container: id, name: unique("app") }))
+          )
+          yield* collect
+          const { layers, manifest } = yield* wholeImage(committed.image.name)
+          assert.property(yield* look(chainOf(committed), listing), "data/dir/new/file")
+          const id = yield* makeContainer(committed.image.name)
+          assert.property(yield* see(id, listing), "data/link")
+          assert.isTrue(yield* exists(stat(chainOf(committed))))
+          yield* (yield* Images.Images).delete(committed.image.name)
+          yield* collect
+          for (const blob of [committed.image.target, manifest.config, ...layers]) assert.isFalse(yield* hasBlob(blob))
+          // The container stands on it.
+          assert.isTrue(yield* exists(stat(chainOf(committed))))
+        }).pipe(clean)
     )
 
     const failing = Effect.fail(failure)

@@ -206,20 +206,22 @@ export const optionsSuite = <E, R>(
       }).pipe(clean)
     )
 
-    it.effect("createdBy, and history: kept, or left out with the parent's", () =>
-      Effect.gen(function* () {
-        const { oci } = yield* Bases
-        const container = yield* changed()
-        const parent = ImageConfig.history((yield* documentsOf(oci)).config)
-        const options = { container, created, createdBy: "the suite" }
-        const kept = yield* commit({ ...options, name: unique("app"), history: "keep" })
-        assert.deepStrictEqual(ImageConfig.history((yield* documentsOf(kept.image.name)).config), [
-          ...parent,
-          { created: time, created_by: "the suite" }
-        ])
-        const omitted = yield* commit({ ...options, name: unique("app"), history: "omit" })
-        assert.notProperty((yield* wholeImage(omitted.image.name)).config, "history")
-      }).pipe(clean)
+    it.effect(
+      "createdBy, and history: kept, or left out with the parent's; buildah created-by, history.bats, umoci history flags",
+      () =>
+        Effect.gen(function* () {
+          const { oci } = yield* Bases
+          const container = yield* changed()
+          const parent = ImageConfig.history((yield* documentsOf(oci)).config)
+          const options = { container, created, createdBy: "the suite" }
+          const kept = yield* commit({ ...options, name: unique("app"), history: "keep" })
+          assert.deepStrictEqual(ImageConfig.history((yield* documentsOf(kept.image.name)).config), [
+            ...parent,
+            { created: time, created_by: "the suite" }
+          ])
+          const omitted = yield* commit({ ...options, name: unique("app"), history: "omit" })
+          assert.notProperty((yield* wholeImage(omitted.image.name)).config, "history")
+        }).pipe(clean)
     )
 
     it.effect("annotations: of this manifest only, and only where there is a place for them", () =>
@@ -239,36 +241,38 @@ export const optionsSuite = <E, R>(
       }).pipe(clean)
     )
 
-    it.effect("created and rewriteTimestamp: neither layer nor snapshot is younger, and what is older stays", () =>
-      Effect.gen(function* () {
-        const [old, young] = [1_000_000_000, 2_000_000_000]
-        const container = yield* changed((dir) => {
-          Commits.someChange(dir)
-          for (const path of ["old", "young"]) file(path, path)(dir)
-          linkSync(join(dir, "young"), join(dir, "data/dir/new/young"))
-          setTime("old", old)(dir)
-          setTime("young", young)(dir)
-        })
-        const options = { container, name: unique("app"), created, rewriteTimestamp: true }
-        const committed = yield* commit(options)
-        const entries = yield* entriesOf(committed)
-        const times = new Map(entries.map((entry) => [entry.path, timeOf(entry)]))
-        assert.isAtMost(Math.max(...times.values()), createdSeconds)
-        assert.deepStrictEqual([times.get("old"), times.get("young")], [old, createdSeconds])
-        // The native snapshotter gives the directories of its copies the time of the copy.
-        const files = entries.filter(({ path, type }) => type !== "5" && !isWhiteout(path)).map(({ path }) => path)
-        const seconds = (dir: string) =>
-          files.map((path) => [path, Math.floor(lstatSync(join(dir, path)).mtimeMs / 1000)] as const)
-        const shown = yield* look(Commits.chainOf(committed), seconds)
-        assert.deepStrictEqual(
-          shown,
-          files.map((path) => [path, times.get(path) ?? -1] as const)
-        )
-        yield* snapshotIsLayers(committed)
-        assert.deepStrictEqual((yield* commit(options)).image.target, committed.image.target)
-        const asItIs = yield* commit({ ...options, name: unique("app"), rewriteTimestamp: false })
-        assert.include((yield* entriesOf(asItIs)).map(timeOf), young)
-      }).pipe(clean)
+    it.effect(
+      "created and rewriteTimestamp: neither layer nor snapshot is younger, and what is older stays; buildah timestamps, umoci source_date_epoch.bats",
+      () =>
+        Effect.gen(function* () {
+          const [old, young] = [1_000_000_000, 2_000_000_000]
+          const container = yield* changed((dir) => {
+            Commits.someChange(dir)
+            for (const path of ["old", "young"]) file(path, path)(dir)
+            linkSync(join(dir, "young"), join(dir, "data/dir/new/young"))
+            setTime("old", old)(dir)
+            setTime("young", young)(dir)
+          })
+          const options = { container, name: unique("app"), created, rewriteTimestamp: true }
+          const committed = yield* commit(options)
+          const entries = yield* entriesOf(committed)
+          const times = new Map(entries.map((entry) => [entry.path, timeOf(entry)]))
+          assert.isAtMost(Math.max(...times.values()), createdSeconds)
+          assert.deepStrictEqual([times.get("old"), times.get("young")], [old, createdSeconds])
+          // The native snapshotter gives the directories of its copies the time of the copy.
+          const files = entries.filter(({ path, type }) => type !== "5" && !isWhiteout(path)).map(({ path }) => path)
+          const seconds = (dir: string) =>
+            files.map((path) => [path, Math.floor(lstatSync(join(dir, path)).mtimeMs / 1000)] as const)
+          const shown = yield* look(Commits.chainOf(committed), seconds)
+          assert.deepStrictEqual(
+            shown,
+            files.map((path) => [path, times.get(path) ?? -1] as const)
+          )
+          yield* snapshotIsLayers(committed)
+          assert.deepStrictEqual((yield* commit(options)).image.target, committed.image.target)
+          const asItIs = yield* commit({ ...options, name: unique("app"), rewriteTimestamp: false })
+          assert.include((yield* entriesOf(asItIs)).map(timeOf), young)
+        }).pipe(clean)
     )
 
     /** A container of a committed image, in which things of that layer and of the base are gone. */
@@ -281,23 +285,25 @@ export const optionsSuite = <E, R>(
       return { id, first }
     })
 
-    it.effect("squash: one layer holds the whole tree, and every other step of the history is an empty one", () =>
-      Effect.gen(function* () {
-        const { first, id } = yield* second
-        const committed = yield* commit({ container: id, name: unique("app"), squash: true })
-        const { config, layers } = yield* wholeImage(committed.image.name)
-        assert.deepStrictEqual(layers, [Option.getOrThrow(committed.layer).descriptor])
-        const paths = yield* pathsOf(committed)
-        assert.deepStrictEqual(paths, Object.keys(yield* see(id, listing)).sort())
-        yield* holds(committed, id)
-        const parent = ImageConfig.history((yield* documentsOf(first.image.name)).config)
-        const steps = ImageConfig.history(config)
-        assert.deepStrictEqual(
-          steps.slice(0, -1),
-          parent.map((step) => ({ ...step, empty_layer: true }))
-        )
-        assert.notProperty(steps.at(-1), "empty_layer")
-      }).pipe(clean)
+    it.effect(
+      "squash: one layer holds the whole tree, and every other step of the history is an empty one; podman and buildah --squash",
+      () =>
+        Effect.gen(function* () {
+          const { first, id } = yield* second
+          const committed = yield* commit({ container: id, name: unique("app"), squash: true })
+          const { config, layers } = yield* wholeImage(committed.image.name)
+          assert.deepStrictEqual(layers, [Option.getOrThrow(committed.layer).descriptor])
+          const paths = yield* pathsOf(committed)
+          assert.deepStrictEqual(paths, Object.keys(yield* see(id, listing)).sort())
+          yield* holds(committed, id)
+          const parent = ImageConfig.history((yield* documentsOf(first.image.name)).config)
+          const steps = ImageConfig.history(config)
+          assert.deepStrictEqual(
+            steps.slice(0, -1),
+            parent.map((step) => ({ ...step, empty_layer: true }))
+          )
+          assert.notProperty(steps.at(-1), "empty_layer")
+        }).pipe(clean)
     )
 
     it.effect("squash 1: the last layer and the new one are one, without what the first of them had added", () =>
@@ -561,25 +567,28 @@ export const optionsSuite = <E, R>(
       }).pipe(clean)
     )
 
-    it.effect("config: filled from the container's, from its image's or its spec's, or from nothing", () =>
-      Effect.gen(function* () {
-        const container = yield* changed()
-        const config = { Env: ["B=2"], User: "u" }
-        const of = (options: Partial<Commit.CommitOptions>) => configOf({ container, name: unique("app"), ...options })
-        const [Cmd, Labels] = [["sleep", "1"], { l: "1" }]
-        assert.deepStrictEqual<unknown>(yield* of({ config }), { ...config, Env: ["B=2", "A=1"], Cmd, Labels })
-        const containerConfig = { Cmd: ["theirs"], WorkingDir: "/theirs" }
-        assert.deepStrictEqual<unknown>(yield* of({ config, containerConfig }), { ...config, ...containerConfig })
-        assert.deepStrictEqual<unknown>(yield* of({ config, mergeConfig: false }), config)
-        const changes = ["CMD []", "USER w"]
-        assert.deepStrictEqual<unknown>(yield* of({ config, changes }), { Env: ["B=2", "A=1"], Labels, User: "w" })
-        assert.deepStrictEqual<unknown>(yield* of({ config, changes, mergeConfig: false }), { ...config, User: "w" })
-        const fromSpec = yield* of({ configFrom: "container" })
-        assert.deepInclude(fromSpec, { Cmd, Labels, WorkingDir: "/" })
-        assert.include(fromSpec?.Env ?? [], "A=1")
-        // The image says nothing of a directory.
-        assert.notProperty(yield* of({ configFrom: "image" }), "WorkingDir")
-      }).pipe(clean)
+    it.effect(
+      "config: filled from the container's, from its image's or its spec's, or from nothing; podman --config",
+      () =>
+        Effect.gen(function* () {
+          const container = yield* changed()
+          const config = { Env: ["B=2"], User: "u" }
+          const of = (options: Partial<Commit.CommitOptions>) =>
+            configOf({ container, name: unique("app"), ...options })
+          const [Cmd, Labels] = [["sleep", "1"], { l: "1" }]
+          assert.deepStrictEqual<unknown>(yield* of({ config }), { ...config, Env: ["B=2", "A=1"], Cmd, Labels })
+          const containerConfig = { Cmd: ["theirs"], WorkingDir: "/theirs" }
+          assert.deepStrictEqual<unknown>(yield* of({ config, containerConfig }), { ...config, ...containerConfig })
+          assert.deepStrictEqual<unknown>(yield* of({ config, mergeConfig: false }), config)
+          const changes = ["CMD []", "USER w"]
+          assert.deepStrictEqual<unknown>(yield* of({ config, changes }), { Env: ["B=2", "A=1"], Labels, User: "w" })
+          assert.deepStrictEqual<unknown>(yield* of({ config, changes, mergeConfig: false }), { ...config, User: "w" })
+          const fromSpec = yield* of({ configFrom: "container" })
+          assert.deepInclude(fromSpec, { Cmd, Labels, WorkingDir: "/" })
+          assert.include(fromSpec?.Env ?? [], "A=1")
+          // The image says nothing of a directory.
+          assert.notProperty(yield* of({ configFrom: "image" }), "WorkingDir")
+        }).pipe(clean)
     )
   })
 }
