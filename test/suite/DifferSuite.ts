@@ -717,6 +717,14 @@ export const differSuite = <E>(
       }).pipe(leased)
     )
 
+    it.effect(`is InvalidArgument: a name that changes its type in one layer${differs("typesStay")}`, () =>
+      Effect.gen(function* () {
+        const entries = [directory("d/"), regular("d/f", "x"), regular("d", "y")]
+        if (!other("typesStay")) assert.strictEqual(yield* refused(...entries), "InvalidArgument")
+        else assert.deepStrictEqual(yield* extracted("", listing, tar(...entries)), { d: "y" })
+      }).pipe(leased)
+    )
+
     const escapes: ReadonlyArray<readonly [string, ReadonlyArray<Uint8Array>]> = [
       ["absolute", [regular("/escaped", "x")]],
       ["above the root", [regular("../../../../../../escaped", "x")]],

@@ -90,6 +90,12 @@ export const differences = {
     why: "it is known what is wrong, and that to try again is of no use",
     where: everywhere
   },
+  typesStay: {
+    embedded: "a name that changes its type in the middle of one layer is refused: InvalidArgument",
+    containerd: "the later entry takes the place of the earlier one",
+    why: "no tool writes that without intent: it makes a name lead elsewhere after it was looked at",
+    where: everywhere
+  },
   climbersAreRefused: {
     embedded: "absolute names, and names that climb out by `..` or a symlink, are refused: InvalidArgument",
     containerd: "such names are cut at the root, and what they name is made inside",
