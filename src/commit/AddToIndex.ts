@@ -18,17 +18,9 @@ import type { Base } from "./Base.ts"
 import { ContainerBusy, InvalidOption } from "./CommitError.ts"
 import { step } from "./Run.ts"
 
-const findIndex = Effect.fnUntraced(function* (name: string) {
-  const images = yield* Images.Images
-  return yield* images.get(name).pipe(
-    Effect.asSome,
-    Effect.catchReason("ContainerdError", "NotFound", () => Effect.succeedNone)
-  )
-})
-
 /** What is there must be an index; asked for before the container is read, too. */
 export const checkIndex = Effect.fnUntraced(function* (name: string) {
-  const found = yield* findIndex(name)
+  const found = yield* Images.find(name)
   if (Option.isNone(found) || MediaType.isIndex(found.value.target.mediaType)) return found
   const message = `${name} is a single image, to which none can be added: give another name, or remove it`
   return yield* new InvalidOption({ option: "manifest", message })

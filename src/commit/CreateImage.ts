@@ -18,25 +18,18 @@ import { Together } from "./Together.ts"
 /** The name of an image without one (moby's `danglingImageName`); its digest makes it unique. */
 const danglingName = (target: Descriptor.Descriptor) => `moby-dangling@${target.digest}`
 
-const find = Effect.fnUntraced(function* (name: string) {
-  const images = yield* Images.Images
-  return yield* images.get(name).pipe(
-    Effect.asSome,
-    Effect.catchReason("ContainerdError", "NotFound", () => Effect.succeedNone)
-  )
-})
-
 /** Keeps an image under its dangling name before it loses its own, so that it is referred to at every moment. */
 const keepAsDangling = Effect.fnUntraced(function* (name: string, replacement: Descriptor.Descriptor) {
-  const old = yield* find(name)
+  const old = yield* Images.find(name)
   if (Option.isNone(old) || old.value.target.digest === replacement.digest) return
   yield* Images.put({ ...old.value, name: danglingName(old.value.target) })
 })
 
-/** An image that may get its name back stays until then. */
+/** Gives the record of the name; its image stays, for it may get the name back. */
 const holdOld = Effect.fnUntraced(function* (name: string) {
-  const old = yield* find(name)
+  const old = yield* Images.find(name)
   if (Option.isSome(old)) yield* hold(old.value.target)
+  return Option.getOrUndefined(old)
 })
 
 const putOne = Effect.fnUntraced(function* (
@@ -47,11 +40,11 @@ const putOne = Effect.fnUntraced(function* (
 ) {
   if (request.keepReplaced === true && request.names.length > 0) yield* keepAsDangling(name, target)
   const { isAlone, made } = yield* Together
-  if (!isAlone) yield* holdOld(name)
+  const before = isAlone ? undefined : yield* holdOld(name)
   const image: Images.Image = { name, target, labels: { ...imageLabels, ...request.labels } }
   // After a lost answer the image may be there; putting it again finds out.
   const replaced = yield* Effect.retry(Images.put(image), { while: (error) => error.isRetryable, times: 2 })
-  yield* made({ image, replaced: Option.getOrUndefined(replaced) })
+  yield* made({ image, before })
   return { image, replaced }
 })
 
@@ -61,7 +54,10 @@ const putOne = Effect.fnUntraced(function* (
  */
 export const createImages = Effect.fnUntraced(
   function* (target: Descriptor.Descriptor, source: Source, base: Base, request: Request) {
+    const { isAlone, made } = yield* Together
+    const before = isAlone || request.manifest === undefined ? undefined : yield* holdOld(request.manifest)
     const index = request.manifest === undefined ? undefined : yield* addToIndex(request.manifest, target, base)
+    if (index !== undefined) yield* made({ image: index, before })
     const [first = danglingName(target), ...others] = request.names
     const { image, replaced } = yield* putOne(first, target, source, request)
     const rest = yield* Effect.forEach(others, (name) => putOne(name, target, source, request))

@@ -16,7 +16,7 @@ export type Point = "ready" | "frozen" | "read" | "written"
 /** A record that a commit has made, and what the name stood for. */
 export interface Made {
   readonly image: Image
-  readonly replaced: Image | undefined
+  readonly before: Image | undefined
 }
 
 /** A commit alone waits for nobody. */
@@ -41,9 +41,9 @@ const makePoint = Effect.fnUntraced(function* (size: number) {
   })
 })
 
-const takeBack = ({ image, replaced }: Made) =>
+const takeBack = ({ before, image }: Made) =>
   Effect.flatMap(Images, (images) =>
-    quietly(`image ${image.name}`)(replaced === undefined ? images.delete(image.name) : images.update(replaced))
+    quietly(`image ${image.name}`)(before === undefined ? images.delete(image.name) : images.update(before))
   )
 
 /** Runs commits so that they meet; when one fails, the records of the others are taken back. */

@@ -31,6 +31,15 @@ export class Images extends Context.Service<
   }
 >()("effect-containerd/Images") {}
 
+/** None where `get` fails with `NotFound`. */
+export const find = Effect.fnUntraced(function* (name: string) {
+  const images = yield* Images
+  return yield* images.get(name).pipe(
+    Effect.asSome,
+    Effect.catchReason("ContainerdError", "NotFound", () => Effect.succeedNone)
+  )
+})
+
 const attempts = 8
 
 /**

@@ -10,7 +10,7 @@ import { ContainerdError, FailedPrecondition, InvalidArgument, NotFound } from "
 import { type Container, Containers } from "../core/Containers.ts"
 import * as ContentStore from "../core/ContentStore.ts"
 import * as ImageDocuments from "../core/ImageDocuments.ts"
-import { type Image, Images } from "../core/Images.ts"
+import { find, type Image, Images } from "../core/Images.ts"
 import * as Leases from "../core/Leases.ts"
 import { Snapshotters } from "../core/Snapshotter.ts"
 import { uniqueName } from "../core/UniqueName.ts"
@@ -57,10 +57,7 @@ const findImage = Effect.fnUntraced(function* (name: string) {
   const whole = Result.map(Reference.parse(name), (reference) => Reference.format(Reference.withDefaultTag(reference)))
   const names = new Set([name, ...Option.toArray(Result.getSuccess(whole))])
   for (const candidate of names) {
-    const found = yield* images.get(candidate).pipe(
-      Effect.asSome,
-      Effect.catchReason("ContainerdError", "NotFound", () => Effect.succeedNone)
-    )
+    const found = yield* find(candidate)
     if (Option.isSome(found)) return found.value
   }
   const known = (yield* images.list()).map((image) => image.name).join(", ")
@@ -156,14 +153,14 @@ export const createContainer = Effect.fn("Embedded.createContainer")(
   (effect) => Effect.suspend(() => Leases.withLease({ id: uniqueName("effect-containerd/create") })(effect))
 )
 
-const find = Effect.fnUntraced(function* (id: string) {
+const findContainer = Effect.fnUntraced(function* (id: string) {
   const containers = yield* Containers
   return yield* containers.get(id)
 })
 
 /** The path of a container's root file system. Fails with `NotFound`. */
 export const rootfs = Effect.fn("Embedded.rootfs")(function* (id: string) {
-  const container: Container = yield* find(id)
+  const container: Container = yield* findContainer(id)
   const mounts = yield* (yield* Snapshotters).get(container.snapshotter).mounts(container.snapshotKey)
   const source = mounts[0]?.source
   if (source !== undefined) return source
@@ -172,7 +169,7 @@ export const rootfs = Effect.fn("Embedded.rootfs")(function* (id: string) {
 
 /** Removes the container and its file system; images that were committed of it stay. One that is gone is success. */
 export const removeContainer = Effect.fn("Embedded.removeContainer")(function* (id: string) {
-  const container = yield* find(id).pipe(
+  const container = yield* findContainer(id).pipe(
     Effect.asSome,
     Effect.catchReason("ContainerdError", "NotFound", () => Effect.succeedNone)
   )

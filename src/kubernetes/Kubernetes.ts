@@ -1,6 +1,6 @@
 /**
  * Containers of pods, as containerd's CRI plugin records them: in the namespace `k8s.io`, with the kubelet's labels. What
- * is found is committed as any other container; the kubelet and `crictl` see the image at once, under its whole name.
+ * is found is committed as any other container.
  *
  * @since 0.1.0
  */

@@ -83,18 +83,22 @@ describeDaemons("several containers at once", () => {
         const [one, two] = yield* three
         if (one === undefined || two === undefined) return assert.fail("two containers")
         const old = yield* Commit.commit({ container: two.id, name: "old:1" })
+        // What the name stands for already is no less its own.
+        const created = "2024-05-06T07:08:09Z"
+        const same = yield* Commit.commit({ container: one.id, name: "same:1", created })
         const before = yield* Inventory.take(containerd)
         // A label that containerd refuses.
         const labels = { [`effect/${"k".repeat(4096)}`]: "v" }
         const error = yield* Effect.flip(
           Commit.commitAll([
-            { container: one.id, name: ["old:1", "new:1"] },
+            { container: one.id, name: ["old:1", "same:1", "new:1"], created, manifest: "index:1" },
             { container: two.id, name: "bad:1", labels }
           ])
         )
         assert.deepStrictEqual([error.step, error.container], ["createImage", two.id])
         assert.deepStrictEqual(yield* Inventory.take(containerd), before)
         assert.deepStrictEqual(yield* Images.Images.use((images) => images.get(old.image.name)), old.image)
+        assert.deepStrictEqual(yield* Images.Images.use((images) => images.get(same.image.name)), same.image)
         assert.isTrue(Option.isSome(old.layer))
       })
     )
