@@ -67,6 +67,8 @@ const optionsOf = (
   format: args.format,
   compression: args.compression,
   compressionLevel: args.compressionLevel,
+  compressor: args.compressor,
+  compressionConcurrency: args.compressionConcurrency,
   annotations: args.annotations,
   created: args.created ?? epoch,
   rewriteTimestamp: args.rewriteTimestamp,

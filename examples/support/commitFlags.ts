@@ -103,11 +103,22 @@ export const flags = {
     Flag.withDescription("Of the manifest; auto is the parent's"),
     Flag.withDefault("auto")
   ),
+  differ: Flag.Literals("differ", ["auto", "containerd", "host"]).pipe(
+    Flag.optional,
+    Flag.withDescription(
+      "How the container is read: on this host's file system, or by containerd (auto: the first that can)"
+    )
+  ),
   compression: Flag.Literals("compression", ["gzip", "zstd", "uncompressed"]).pipe(
     Flag.withDescription("Of the new layer"),
     Flag.withDefault("gzip")
   ),
-  compressionLevel: whole("compression-level", "1 to 9 for gzip, to 22 for zstd"),
+  compressionLevel: whole("compression-level", "1 to 9 for gzip, to 22 for zstd; 0 to 3 for igzip, to 9 for pigz"),
+  compressor: Flag.Literals("compressor", ["auto", "node", "igzip", "pigz", "zstd"]).pipe(
+    Flag.withDescription("What compresses the new layer: Node, or that program in the PATH"),
+    Flag.withDefault("auto")
+  ),
+  compressionConcurrency: whole("compression-concurrency", "How many cores may compress at once (all)"),
   annotations: Flag.KeyValuePair("annotation").pipe(
     Flag.withDescription("KEY=VALUE of the manifest; may be repeated"),
     Flag.optional,

@@ -120,7 +120,7 @@ const checkCount = (kept: number, { maxLayers }: Request) => {
 const containerConfigOf = ({ config }: Parent, source: Container, request: Request) =>
   Effect.mapError(
     Effect.fromResult(newContainerConfig(config.config, source, request)),
-    ({ message }) => new InvalidOption({ option: "changes", message })
+    (cause) => new InvalidOption({ option: "changes", message: cause.message, cause })
   )
 
 /** Without a call. */

@@ -19,9 +19,9 @@ import type { Layer } from "../oci/Layer.ts"
 import * as Timestamp from "../oci/Timestamp.ts"
 import { lockIndex } from "./AddToIndex.ts"
 import { type Base, readBase } from "./Base.ts"
+import { prepare } from "./ChooseCapture.ts"
 import { withCommitLease } from "./CommitLease.ts"
 import { createImages } from "./CreateImage.ts"
-import { capture, prepare } from "./DifferCapture.ts"
 import { newImage } from "./NewImage.ts"
 import { type CommitOptions, check, type Request } from "./Options.ts"
 import { resolve, type Source } from "./Resolve.ts"
@@ -30,7 +30,7 @@ import { meet, together } from "./Together.ts"
 import { unpack } from "./Unpack.ts"
 import { writeContent } from "./WriteContent.ts"
 
-export type { CommitOptions } from "./Options.ts"
+export { type CommitOptions, DefaultDiffer, type DifferChoice } from "./Options.ts"
 export { type Recovered, recover } from "./Recover.ts"
 export { type Event, Progress, type Timings } from "./Run.ts"
 
@@ -52,7 +52,7 @@ export interface Committed {
   /** Other images that had these names before. */
   readonly replaced: ReadonlyArray<Image>
   readonly snapshotter: string
-  /** Which way the container was read: `containerd` by the daemon's differ, `directory` by the embedded one. */
+  /** Which way the container was read: `containerd` by the daemon's differ, `directory` by the embedded one, `host` on this host's file system. */
   readonly differ: string
   /** What the container held and the layer does not, a line each: for people. */
   readonly notCarried: ReadonlyArray<string>
@@ -82,8 +82,7 @@ const commitSource = Effect.fnUntraced(function* (source: Source, request: Reque
   const reading = yield* Effect.cached(readBase(source, request))
   const prepared = Effect.flatMap(belowOf(source, reading, request), (below) => prepare(source, below, request))
   const [base, ready] = yield* Effect.all([reading, prepared], { concurrency: "unbounded" })
-  const captured = yield* capture(source, ready, base, request)
-  const layer = yield* captured.layer
+  const { differ, layer, notCarried, snapshot } = yield* ready.capture(base)
   const image = newImage(source, base, layer, request, yield* createdOf(request))
   const chainId = Option.match(layer, {
     onNone: () => base.chainId,
@@ -91,15 +90,14 @@ const commitSource = Effect.fnUntraced(function* (source: Source, request: Reque
   })
   yield* Effect.all(
     [
-      Option.isSome(layer) ? captured.snapshot(layer.value) : unpack(source.snapshotter, base.layers),
-      writeContent(image, source.snapshotter.name, chainId)
+      Option.isSome(layer) ? snapshot(layer.value) : unpack(source.snapshotter, base.layers),
+      writeContent(image, source, chainId)
     ],
     { concurrency: "unbounded", discard: true }
   )
   yield* meet("written")
   if (request.manifest !== undefined) yield* lockIndex(request.manifest)
   const records = yield* createImages(image.manifest.descriptor, source, base, request)
-  const { differ, notCarried } = captured
   return { ...records, config: image.config.descriptor, layer, chainId, parent: base.image, differ, notCarried }
 })
 

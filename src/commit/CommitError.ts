@@ -5,15 +5,16 @@
  */
 import * as Schema from "effect/Schema"
 import { ContainerdError } from "../core/ContainerdError.ts"
+import { HostUnavailable } from "../host/HostUnavailable.ts"
 import { LayerError } from "../layer/LayerError.ts"
 import { OciError } from "../oci/OciError.ts"
 
 const fields = { message: Schema.String }
 
-/** An option is not what it must be. Nothing was touched. */
+/** An option is not what it must be. Nothing was touched. `cause` is the error of the parser that refused its value. */
 export class InvalidOption extends Schema.TaggedError<InvalidOption>("effect-containerd/InvalidOption")(
   "InvalidOption",
-  { option: Schema.String, message: Schema.String }
+  { option: Schema.String, message: Schema.String, cause: Schema.optionalKey(Schema.Defect()) }
 ) {}
 
 /** No such container in the namespace. */
@@ -22,7 +23,7 @@ export class ContainerNotFound extends Schema.TaggedError<ContainerNotFound>("ef
   fields
 ) {}
 
-/** The container's files are not where a commit could read them, or it is no container of its own. */
+/** The container's files are not where a commit could read them, it is no container of its own, or it is going away. */
 export class Uncommittable extends Schema.TaggedError<Uncommittable>("effect-containerd/Uncommittable")(
   "Uncommittable",
   fields
@@ -84,6 +85,7 @@ export const Reason = Schema.Union([
   UnsupportedCompression,
   TooManyLayers,
   TooLarge,
+  HostUnavailable,
   ContainerdError,
   LayerError,
   OciError

@@ -18,11 +18,22 @@ import { Together } from "./Together.ts"
 /** The name of an image without one (moby's `danglingImageName`); its digest makes it unique. */
 const danglingName = (target: Descriptor.Descriptor) => `moby-dangling@${target.digest}`
 
-/** Keeps an image under its dangling name before it loses its own, so that it is referred to at every moment. */
+/** Labels that repeat an image's name. */
+const nameLabels = ["io.containerd.image.name", "org.opencontainers.image.ref.name"]
+
+/**
+ * Keeps an image under its dangling name before it loses its last own, so that it is referred to at every moment (moby's
+ * `softImageDelete`).
+ */
 const keepAsDangling = Effect.fnUntraced(function* (name: string, replacement: Descriptor.Descriptor) {
+  const images = yield* Images.Images
   const old = yield* Images.find(name)
   if (Option.isNone(old) || old.value.target.digest === replacement.digest) return
-  yield* Images.put({ ...old.value, name: danglingName(old.value.target) })
+  const { labels, target } = old.value
+  const named = yield* images.list([`target.digest==${JSON.stringify(target.digest)}`])
+  if (named.some((other) => other.name !== name)) return
+  const kept = Object.fromEntries(Object.entries(labels).filter(([key]) => !nameLabels.includes(key)))
+  yield* Images.put({ name: danglingName(target), target, labels: kept })
 })
 
 /** Gives the record of the name; its image stays, for it may get the name back. */

@@ -4,9 +4,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Scope from "effect/Scope"
 import { extract, prepareTarget } from "../core/ApplyLayer.ts"
 import { ContainerdError, Unknown } from "../core/ContainerdError.ts"
 import { ContentStore } from "../core/ContentStore.ts"
@@ -20,14 +18,13 @@ import * as Digest from "../oci/Digest.ts"
 import * as Layer from "../oci/Layer.ts"
 import * as MediaType from "../oci/MediaType.ts"
 import type { Base } from "./Base.ts"
-import type { Captured } from "./Capture.ts"
-import { TooLarge, UnsupportedCompression } from "./CommitError.ts"
+import type { Below, Captured, Ready } from "./Capture.ts"
+import { UnsupportedCompression } from "./CommitError.ts"
 import type { Request } from "./Options.ts"
-import * as Pause from "./Pause.ts"
+import { whileFrozen } from "./Pause.ts"
 import type { Source } from "./Resolve.ts"
 import { isRewritten, rewriteLayer } from "./RewriteLayer.ts"
 import { step } from "./Run.ts"
-import { meet } from "./Together.ts"
 
 /** The form in which the differ writes the layer; one that will be rewritten is compressed only then. */
 const diffMediaType = (source: Source, request: Request): string =>
@@ -56,30 +53,8 @@ export interface Prepared {
   readonly target: Active
 }
 
-/** Snapshots that are whole copies: their usage is not that of the change. */
-const copies = new Set(["directory", "native"])
-
-/** Before anything is read. */
-const checkSize = Effect.fnUntraced(function* ({ snapshot, snapshotter }: Source, { maxSize }: Request) {
-  if (maxSize === undefined) return
-  const own = yield* snapshotter.usage(snapshot.name)
-  const isCopy = copies.has(snapshotter.name) && snapshot.parent !== ""
-  const size = own.size - (isCopy ? (yield* snapshotter.usage(snapshot.parent)).size : 0)
-  if (size <= maxSize) return
-  const message = `the container has written ${size} bytes, and at most ${maxSize} are allowed: remove what it does not need, or allow more`
-  return yield* new TooLarge({ message })
-})
-
-/** The snapshots that the container is compared with, and that the layer will stand on. */
-export interface Below {
-  readonly lower: string
-  readonly target: string
-}
-
-/** Changes nothing that the container could notice. */
-export const prepare = Effect.fnUntraced(function* (source: Source, below: Below, request: Request) {
+const makeReady = Effect.fnUntraced(function* (source: Source, below: Below, request: Request) {
   const { snapshotter } = source
-  yield* checkSize(source, request)
   const { target, upper, view } = yield* Effect.all(
     {
       view: snapshotter.view({ key: uniqueName("commit-parent"), parent: below.lower }),
@@ -90,20 +65,12 @@ export const prepare = Effect.fnUntraced(function* (source: Source, below: Below
     { concurrency: "unbounded" }
   )
   return { lower: view.mounts, upper, target } satisfies Prepared
-}, step("diff"))
+})
 
 /** Writes the difference between the container and what it was made from. Only the reading happens under the pause. */
 const diff = Effect.fnUntraced(function* (source: Source, { lower, upper }: Prepared, request: Request) {
   const differ = yield* Differ
-  const frozen = yield* Scope.fork(yield* Effect.scope)
-  yield* meet("ready")
-  yield* Pause.pause(source, request).pipe(Scope.provide(frozen))
-  yield* meet("frozen")
-  const diffed = yield* differ.diff({ lower, upper, mediaType: diffMediaType(source, request) })
-  yield* meet("read")
-  // To resume takes a while, and nothing that follows has to wait for it.
-  yield* Effect.forkScoped(Effect.uninterruptible(Scope.close(frozen, Exit.void)), { startImmediately: true })
-  return diffed
+  return yield* whileFrozen(source, request, differ.diff({ lower, upper, mediaType: diffMediaType(source, request) }))
 }, step("diff"))
 
 const diffIdOf = Effect.fnUntraced(function* (blob: Descriptor.Descriptor) {
@@ -132,14 +99,19 @@ const layerOf = Effect.fnUntraced(function* (
 })
 
 /** Reads the container. What comes back is a blob in the content store, held by the lease. */
-export const capture = Effect.fnUntraced(function* (source: Source, prepared: Prepared, base: Base, request: Request) {
+const capture = Effect.fnUntraced(function* (source: Source, prepared: Prepared, base: Base, request: Request) {
   const { name } = yield* Differ
   const { descriptor, notCarried } = yield* diff(source, prepared, request)
   return {
     differ: name,
+    layer: yield* layerOf(descriptor, source, base, request),
     notCarried,
-    layer: layerOf(descriptor, source, base, request),
     snapshot: (layer: Layer.Layer) =>
       extract(source.snapshotter, prepared.target, base.chainId, layer).pipe(step("apply"))
   } satisfies Captured<unknown>
+})
+
+export const prepare = Effect.fnUntraced(function* (source: Source, below: Below, request: Request) {
+  const prepared = yield* makeReady(source, below, request)
+  return { capture: (base: Base) => capture(source, prepared, base, request) } satisfies Ready<unknown, unknown>
 })

@@ -63,11 +63,12 @@ const sandboxes = [
   { runtime: /kata/i, name: "Kata Containers" }
 ]
 
-/** Fails for what a commit would silently lose files of. */
+/** Fails for what is going away, and for what a commit would silently lose files of. */
 export const checkCommittable = (
-  { id, labels, runtime }: Container,
+  { id, labels, runtime, uncommittable }: Container,
   { allowSandboxed }: Request
 ): Effect.Effect<void, Uncommittable> => {
+  if (uncommittable !== undefined) return Effect.fail(new Uncommittable({ message: uncommittable }))
   if (labels["io.cri-containerd.kind"] === "sandbox") {
     const message = `${id} is the sandbox of a pod, not one of its containers`
     return Effect.fail(new Uncommittable({ message }))

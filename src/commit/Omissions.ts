@@ -6,9 +6,8 @@
  */
 import * as Option from "effect/Option"
 import picomatch from "picomatch"
-import type { Judge, Verdict } from "../layer/Omit.ts"
+import type { Judge, Judged, Verdict } from "../layer/Omit.ts"
 import * as RawPath from "../layer/RawPath.ts"
-import type * as TarEntry from "../layer/TarEntry.ts"
 import * as Whiteout from "../layer/Whiteout.ts"
 import type * as RuntimeSpec from "../oci/RuntimeSpec.ts"
 import type { Request } from "./Options.ts"
@@ -25,7 +24,7 @@ const mountTargets = ({ mounts }: RuntimeSpec.RuntimeSpec): ReadonlySet<RawPath.
   return destinations.length === 0 ? new Set() : new Set([...destinations, ...made])
 }
 
-const isEmptyFile = ({ size, type }: TarEntry.TarEntry) => type === "0" && size === 0
+const isEmptyFile = ({ size, type }: Judged) => type === "0" && size === 0
 
 const judgeStub =
   (targets: ReadonlySet<RawPath.RawPath>): Judge =>

@@ -3,10 +3,12 @@
  *
  * @since 0.1.0
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Result from "effect/Result"
 import * as Change from "../change/Change.ts"
+import * as Compressor from "../layer/Compressor.ts"
 import * as IdMap from "../layer/IdMap.ts"
 import type * as ImageConfig from "../oci/ImageConfig.ts"
 import type { Compression, Format } from "../oci/MediaType.ts"
@@ -35,12 +37,28 @@ export interface CommitOptions {
   readonly format?: Format | "auto" | undefined
   /** Of the new layer. `gzip` by default. */
   readonly compression?: Compression | undefined
-  /** 1 (fast) to 9 for gzip, to 22 for zstd; by default what the differ takes (gzip 6, zstd 3). */
+  /**
+   * 1 (fast) to 9 for gzip, to 22 for zstd; 0 to 3 for igzip, 0 to 9 for pigz, 1 to 19 for the program zstd. By default
+   * what the differ takes (gzip 6, zstd 3) or, where the layer is compressed here, what docs/compression.md says.
+   */
   readonly compressionLevel?: number | undefined
+  /**
+   * What compresses the new layer here: `node`, or the program `igzip`, `pigz` or `zstd` in the PATH. `auto`, the
+   * default, leaves it to a differ that compresses, else takes the fastest; with `created` always `node`, so that the
+   * bytes do not depend on what is installed.
+   */
+  readonly compressor?: Compressor.Compressor | undefined
+  /** How many cores may compress at once, where the layer is compressed here. All by default; no byte depends on it. */
+  readonly compressionConcurrency?: number | undefined
   /** RFC 3339, for the image's `created`. Now by default; with it, the same container state gives the same digests. */
   readonly created?: string | undefined
   /** With `created`: no file of the new layer is younger than that (buildah's `--rewrite-timestamp`). */
   readonly rewriteTimestamp?: boolean | undefined
+  /**
+   * How the container is read: `host` on the file system of this host, where the snapshotter's directories are, so that
+   * cost follows the change; `containerd` by the backend's differ; `auto`, the default, the first where it can be done.
+   */
+  readonly differ?: DifferChoice | undefined
   /** Of a multi-platform parent (`linux/arm64`). By default the platform whose layers the container stands on. */
   readonly platform?: string | undefined
   /** Where the container's snapshot is. By default where the container's record says. */
@@ -103,6 +121,13 @@ export interface CommitOptions {
   readonly keepReplaced?: boolean | undefined
 }
 
+export type DifferChoice = "auto" | "containerd" | "host"
+
+/** What `differ` is where a commit does not say. Set it for a whole program with `Effect.provideService(DefaultDiffer, …)`. */
+export const DefaultDiffer = Context.Reference<DifferChoice>("effect-containerd/DefaultDiffer", {
+  defaultValue: () => "auto"
+})
+
 /** Options that were checked. */
 export interface Request extends Omit<CommitOptions, "name" | "changes" | "created" | "platform"> {
   readonly names: ReadonlyArray<string>
@@ -110,8 +135,10 @@ export interface Request extends Omit<CommitOptions, "name" | "changes" | "creat
   readonly created: Option.Option<Timestamp.Timestamp>
   readonly platform: Option.Option<Platform.Platform>
   readonly pause: boolean
+  readonly differ: DifferChoice
   readonly format: Format | "auto"
   readonly compression: Compression
+  readonly compressor: Compressor.Compressor
   readonly maxLayers: number
   readonly exclude: ReadonlyArray<string>
   readonly include: ReadonlyArray<string>
@@ -120,9 +147,9 @@ export interface Request extends Omit<CommitOptions, "name" | "changes" | "creat
 /** What a parser makes of an option's text; its failure is a failure of the option. */
 const parsed = <A, T>(
   option: string,
-  parse: (value: T) => Result.Result<A, { readonly message: string }>
+  parse: (value: T) => Result.Result<A, Error>
 ): ((value: T) => Effect.Effect<A, InvalidOption>) => {
-  const fail = ({ message }: { readonly message: string }) => new InvalidOption({ option, message })
+  const fail = (cause: Error) => new InvalidOption({ option, message: cause.message, cause })
   return (value) => Effect.mapError(Effect.fromResult(parse(value)), fail)
 }
 
@@ -152,9 +179,6 @@ const names = (name: string | ReadonlyArray<string>) =>
 const notEmpty = (option: keyof CommitOptions) => (value: string) =>
   value === "" ? new InvalidOption({ option, message: `the option ${option} is empty` }) : Effect.void
 
-const checkIds = (ids: IdMap.IdMap) =>
-  Effect.mapError(Effect.fromResult(IdMap.check(ids)), ({ message }) => new InvalidOption({ option: "idMap", message }))
-
 const natural = (option: keyof CommitOptions, least: number) => (value: number) => {
   const message = `the option ${option} is ${value}: it must be a whole number from ${least} on`
   return Number.isSafeInteger(value) && value >= least ? Effect.void : new InvalidOption({ option, message })
@@ -167,16 +191,33 @@ const glob = (option: "exclude" | "include") => (text: string) => {
   return new InvalidOption({ option, message: `the option ${option} has "${shown}", which ${problem}` })
 }
 
-const levels = { gzip: 9, zstd: 22, uncompressed: 0 } as const
-
-const checkLevel = (compression: Compression) => (level: number) => {
-  const option = "compressionLevel"
-  const most = levels[compression]
-  if (most === 0)
-    return new InvalidOption({ option, message: "an uncompressed layer has no compression level: leave it out" })
-  const message = `the option ${option} is ${level}: ${compression} has the levels 1 to ${most}`
-  return Number.isInteger(level) && level >= 1 && level <= most ? Effect.void : new InvalidOption({ option, message })
+const checkCompressor = (compressor: Compressor.Compressor, compression: Compression) => {
+  const refuse = (message: string) => Effect.fail(new InvalidOption({ option: "compressor", message }))
+  if (compressor === "auto") return Effect.void
+  if (compression === "uncompressed") return refuse("an uncompressed layer has no compressor: leave it out")
+  if (Compressor.levels(compressor, compression) !== undefined) return Effect.void
+  return refuse(`${compressor} does not write ${compression}: give another compressor, or leave it out`)
 }
+
+const checkAvailable = Effect.fnUntraced(function* (compressor: Compressor.Compressor) {
+  if (yield* Compressor.isAvailable(compressor)) return
+  const message = `there is no ${compressor} in the PATH: install it, or leave the compressor out`
+  return yield* new InvalidOption({ option: "compressor", message })
+})
+
+const checkLevel = Effect.fnUntraced(function* (level: number, options: CommitOptions) {
+  const { compression = "gzip", compressor = "auto" } = options
+  const refuse = (message: string) => Effect.fail(new InvalidOption({ option: "compressionLevel", message }))
+  if (compression === "uncompressed") {
+    return yield* refuse("an uncompressed layer has no compression level: leave it out")
+  }
+  const scale = Compressor.levels(compressor, compression)
+  if (scale === undefined) return
+  const { least, most } = scale
+  if (Number.isInteger(level) && level >= least && level <= most) return
+  const who = compressor === "auto" || compressor === "node" ? compression : compressor
+  return yield* refuse(`the option compressionLevel is ${level}: ${who} has the levels ${least} to ${most}`)
+})
 
 /** Options that say nothing together, or against each other. */
 const checkTogether = (options: CommitOptions): Effect.Effect<void, InvalidOption> => {
@@ -200,12 +241,19 @@ const checkTogether = (options: CommitOptions): Effect.Effect<void, InvalidOptio
     : Effect.void
 }
 
+/** With a time the same state gives the same digests, on every machine. */
+const compressorOf = ({ compressor = "auto", created }: CommitOptions): Compressor.Compressor =>
+  compressor === "auto" && created !== undefined ? "node" : compressor
+
 const checkValues = Effect.fnUntraced(function* (options: CommitOptions) {
   yield* notEmpty("container")(options.container)
   yield* optional(options.snapshotter, notEmpty("snapshotter"))
   yield* optional(options.parent, notEmpty("parent"))
-  yield* optional(options.idMap, checkIds)
-  yield* optional(options.compressionLevel, checkLevel(options.compression ?? "gzip"))
+  yield* optional(options.idMap, parsed("idMap", IdMap.check))
+  yield* checkCompressor(options.compressor ?? "auto", options.compression ?? "gzip")
+  yield* optional(options.compressionLevel, (level) => checkLevel(level, options))
+  yield* optional(options.compressionConcurrency, natural("compressionConcurrency", 1))
+  yield* optional(options.compressor, checkAvailable)
   yield* optional(typeof options.squash === "number" ? options.squash : undefined, natural("squash", 1))
   yield* optional(options.maxLayers, natural("maxLayers", 1))
   yield* optional(options.maxSize, natural("maxSize", 0))
@@ -231,9 +279,11 @@ export const check = Effect.fnUntraced(function* (options: CommitOptions) {
     manifest: Option.getOrUndefined(yield* optional(options.manifest, imageName("manifest"))),
     created: yield* optional(options.created, parsed("created", Timestamp.parse)),
     platform: yield* optional(options.platform, parsed("platform", Platform.parse)),
+    differ: options.differ ?? (yield* DefaultDiffer),
     pause: options.pause ?? true,
     format: options.format ?? "auto",
     compression: options.compression ?? "gzip",
+    compressor: compressorOf(options),
     maxLayers: options.maxLayers ?? 127,
     exclude: options.exclude ?? [],
     include: options.include ?? []

@@ -5,11 +5,14 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Ref from "effect/Ref"
+import * as Scope from "effect/Scope"
 import { Tasks } from "../core/Tasks.ts"
 import type { Request } from "./Options.ts"
 import type { Source } from "./Resolve.ts"
 import { Run, step } from "./Run.ts"
+import { meet } from "./Together.ts"
 
 /** Whether this commit is going to freeze the container. */
 export const wanted = (source: Source, request: Request): boolean => request.pause && source.status === "running"
@@ -29,7 +32,7 @@ const paused = Effect.fnUntraced(function* (source: Source) {
 }, step("pause"))
 
 /** Freezes the container, if it runs and its freezing is asked for, until the scope closes. */
-export const pause = Effect.fnUntraced(function* (source: Source, request: Request) {
+const pause = Effect.fnUntraced(function* (source: Source, request: Request) {
   if (!wanted(source, request)) return
   const { pausedMs } = yield* Run
   const started = yield* Clock.currentTimeMillis
@@ -37,3 +40,17 @@ export const pause = Effect.fnUntraced(function* (source: Source, request: Reque
   yield* Effect.addFinalizer(() => Effect.flatMap(Clock.currentTimeMillis, (now) => Ref.set(pausedMs, now - started)))
   yield* paused(source)
 })
+
+/** Reads the container's files while it is frozen. */
+export const whileFrozen = <A, E, R>(source: Source, request: Request, read: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const frozen = yield* Scope.fork(yield* Effect.scope)
+    yield* meet("ready")
+    yield* pause(source, request).pipe(Scope.provide(frozen))
+    yield* meet("frozen")
+    const result = yield* read
+    yield* meet("read")
+    // To resume takes a while, and nothing that follows has to wait for it.
+    yield* Effect.forkScoped(Effect.uninterruptible(Scope.close(frozen, Exit.void)), { startImmediately: true })
+    return result
+  })

@@ -6,6 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import type { Attachment } from "../core/Containers.ts"
 import { type Image, Images } from "../core/Images.ts"
 import { type Info, type Snapshotter, Snapshotters } from "../core/Snapshotter.ts"
 import { type Status, Tasks } from "../core/Tasks.ts"
@@ -36,6 +37,8 @@ export interface Source {
   readonly config: ContainerConfig | undefined
   /** Labels that its owner wants on images made of it. */
   readonly imageLabels: Readonly<Record<string, string>>
+  /** What its owner keeps with images made of it. */
+  readonly attachment?: Attachment | undefined
 }
 
 const findSnapshot = Effect.fnUntraced(function* (snapshotter: Snapshotter, key: string) {
@@ -137,6 +140,7 @@ export const resolve = Effect.fnUntraced(function* (request: Request) {
     idMap,
     spec,
     config: container.config,
-    imageLabels: container.imageLabels ?? {}
+    imageLabels: container.imageLabels ?? {},
+    attachment: container.attachment
   } satisfies Source
 }, step("resolve"))

@@ -24,7 +24,7 @@ import { step } from "./Run.ts"
  * What has to be edited: ids for a container in a user namespace, and times that would differ between two runs for an
  * image with a given time. None for most commits.
  */
-const edits = ({ idMap }: Source, { created, rewriteTimestamp }: Request): ReadonlyArray<TarRewrite.Edit> => [
+export const edits = ({ idMap }: Source, { created, rewriteTimestamp }: Request): ReadonlyArray<TarRewrite.Edit> => [
   ...(idMap === undefined ? [] : [unremap(idMap)]),
   ...(Option.isNone(created) ? [] : [Whiteout.timeless]),
   ...(Option.isSome(created) && rewriteTimestamp === true ? [clampTimes(Timestamp.toUnix(created.value).seconds)] : [])
@@ -34,6 +34,7 @@ const edits = ({ idMap }: Source, { created, rewriteTimestamp }: Request): Reado
 export const isRewritten = (source: Source, request: Request): boolean =>
   edits(source, request).length > 0 ||
   request.compressionLevel !== undefined ||
+  request.compressor !== "auto" ||
   request.exclude.length > 0 ||
   request.include.length > 0
 

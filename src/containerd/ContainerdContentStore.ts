@@ -12,6 +12,7 @@ import { Connection } from "./Connection.ts"
 import { newRef, type Written, writeStream, writeWhole } from "./ContentIngest.ts"
 import { orGone, present, digest as toDigest } from "./Convert.ts"
 import type { Info__Output as WireInfo } from "./generated/containerd/services/content/v1/Info.ts"
+import * as LocalIngest from "./LocalIngest.ts"
 import { services } from "./Wire.ts"
 
 const fromInfo = (method: string, wire: WireInfo | null) =>
@@ -25,6 +26,7 @@ const make = Effect.gen(function* () {
   const leases = yield* Leases
   const { serverStream, unary } = connection
   const { content } = services()
+  const root = yield* Effect.cached(LocalIngest.root(connection))
 
   const info = (digest: Digest.Digest) =>
     Effect.flatMap(unary(content.Info, { digest }), (response) => fromInfo("Content.Info", response.info))
@@ -80,7 +82,7 @@ const make = Effect.gen(function* () {
       ),
     write: Effect.fnUntraced(function* <E, R>(data: Stream.Stream<Uint8Array, E, R>, options: WriteOptions) {
       const ref = options.ref ?? newRef()
-      const write = writeStream(connection, data, ref, options)
+      const write = writeStream(connection, data, ref, options, root)
       return yield* finish(yield* options.ref === undefined ? orAbort(ref)(write) : write, options)
     }),
     writeBytes: Effect.fnUntraced(function* (bytes, options) {

@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
+import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import { ContainerdError, OutOfRange } from "../core/ContainerdError.ts"
 import type { WriteOptions } from "../core/ContentStore.ts"
@@ -22,6 +23,7 @@ import { digest, present } from "./Convert.ts"
 import { toContainerdError } from "./GrpcError.ts"
 import type { WriteContentRequest } from "./generated/containerd/services/content/v1/WriteContentRequest.ts"
 import type { WriteContentResponse__Output as Answer } from "./generated/containerd/services/content/v1/WriteContentResponse.ts"
+import * as LocalIngest from "./LocalIngest.ts"
 import { services } from "./Wire.ts"
 
 const method = "Content.Write"
@@ -78,22 +80,36 @@ const awaitCommit = (session: Session) =>
 const isLocked = ({ reason }: ContainerdError) => reason._tag === "Unavailable" && reason.message.includes("locked")
 const lockRetry = Schedule.exponential("10 millis").pipe(Schedule.jittered, Schedule.upTo({ times: 9 }))
 
-/**
- * Opens or resumes the ingest; its status says how many bytes are there already. `None` when the expected blob exists:
- * the server says so to the first message that expects it.
- */
-const start = Effect.fnUntraced(function* (wire: Wire, ref: string, expected: WriteOptions["expected"]) {
-  const session = yield* open(wire)
-  const announced = expected === undefined ? {} : { total: expected.size, expected: expected.digest }
-  yield* session.send({ action: "STAT", ref, ...announced })
-  return yield* session.receive.pipe(
-    Effect.map(({ offset }) => Option.some({ session, offset })),
+interface Started {
+  readonly session: Session
+  /** Bytes that are there already. */
+  readonly offset: number
+}
+
+/** Opens or resumes an ingest. */
+const openIngest = (wire: Wire, ref: string, announced: { readonly total?: number; readonly expected?: string }) =>
+  Effect.gen(function* () {
+    const session = yield* open(wire)
+    yield* session.send({ action: "STAT", ref, ...announced })
+    const { offset } = yield* session.receive
+    return { session, offset } satisfies Started
+  }).pipe(Effect.retry({ while: isLocked, schedule: lockRetry }))
+
+/** `None` when the expected blob exists: the server says so to the first message that expects it. */
+const start = (wire: Wire, ref: string, expected: WriteOptions["expected"]) =>
+  openIngest(wire, ref, expected === undefined ? {} : { total: expected.size, expected: expected.digest }).pipe(
+    Effect.asSome,
     Effect.catchReason("ContainerdError", "AlreadyExists", () => Effect.succeedNone)
   )
-})
 
-/** Joins small chunks into messages of about one size; each byte is copied once. A chunk over the limit is cut. */
-const toMessages = <E, R>(self: Stream.Stream<Uint8Array, E, R>): Stream.Stream<Uint8Array, E, R> =>
+/** Bytes that go together. */
+interface Batch {
+  readonly parts: ReadonlyArray<Uint8Array>
+  readonly size: number
+}
+
+/** Joins small chunks into batches of about one size; a chunk over the limit is cut. */
+const toBatches = <E, R>(self: Stream.Stream<Uint8Array, E, R>): Stream.Stream<Batch, E, R> =>
   self.pipe(
     Stream.map(cut),
     Stream.flattenIterable,
@@ -101,12 +117,12 @@ const toMessages = <E, R>(self: Stream.Stream<Uint8Array, E, R>): Stream.Stream<
       (): Pending => ({ parts: [], size: 0 }),
       (pending, chunk) => {
         const size = pending.size + chunk.length
-        if (size > messageSize) return [{ parts: [chunk], size: chunk.length }, join(pending)]
+        if (size > messageSize) return [{ parts: [chunk], size: chunk.length }, whole(pending)]
         // In place: a copy for each chunk would make many small ones very slow.
         pending.parts.push(chunk)
         return [{ parts: pending.parts, size }, []]
       },
-      { onHalt: join }
+      { onHalt: whole }
     )
   )
 
@@ -115,50 +131,111 @@ interface Pending {
   readonly size: number
 }
 
-const join = ({ parts, size }: Pending): ReadonlyArray<Uint8Array> => (size === 0 ? [] : [Buffer.concat(parts, size)])
+const whole = (pending: Pending): ReadonlyArray<Batch> => (pending.size === 0 ? [] : [pending])
 
 const cut = (chunk: Uint8Array): ReadonlyArray<Uint8Array> =>
-  Array.from({ length: Math.ceil(chunk.length / messageSize) }, (_, i) =>
-    chunk.subarray(i * messageSize, (i + 1) * messageSize)
-  )
+  chunk.length <= messageSize
+    ? [chunk]
+    : Array.from({ length: Math.ceil(chunk.length / messageSize) }, (_, i) =>
+        chunk.subarray(i * messageSize, (i + 1) * messageSize)
+      )
 
-/** Sends the stream's bytes from the offset on, at most `window` messages ahead of the answers. */
+type Batches<E, R> = Stream.Stream<Batch, E, R>
+
+interface Sent {
+  /** Bytes of the data that were read. */
+  readonly size: number
+  /** Messages that were sent since the last answer that was waited for. */
+  readonly unanswered: number
+}
+
+/** Sends the bytes from the offset on, at most `window` messages ahead of the answers. */
 const sendAll = Effect.fnUntraced(function* <E, R>(
   session: Session,
-  data: Stream.Stream<Uint8Array, E, R>,
-  resumeAt: number
+  batches: Batches<E, R>,
+  resumeAt: number,
+  before: Sent
 ) {
-  let position = 0
-  let unanswered = 0
+  let { size: position, unanswered } = before
   yield* Stream.runForEach(
-    toMessages(data),
-    Effect.fnUntraced(function* (message) {
-      const skip = Math.min(Math.max(resumeAt - position, 0), message.length)
-      position += message.length
-      if (skip === message.length) return
+    batches,
+    Effect.fnUntraced(function* ({ parts, size }) {
+      const skip = Math.min(Math.max(resumeAt - position, 0), size)
+      position += size
+      if (skip === size) return
       if (unanswered === window) yield* session.receive
       else unanswered++
-      yield* session.send({ action: "WRITE", offset: position - message.length + skip, data: message.subarray(skip) })
+      const data = Buffer.concat(parts, size).subarray(skip)
+      yield* session.send({ action: "WRITE", offset: position - data.length, data })
     })
   )
-  return position
+  return { size: position, unanswered } satisfies Sent
 })
 
-/** Streams a blob in. Scoped: the call ends with the effect. */
+/** Appends the bytes to the file of an ingest that nobody has open, and opens it again. */
+const appendAll = Effect.fnUntraced(
+  function* <E, R>(wire: Wire, ref: string, path: string, batches: Batches<E, R>, before: number) {
+    let size = before
+    const file = yield* LocalIngest.append(path)
+    yield* Stream.runForEach(batches, (batch) => {
+      size += batch.size
+      return LocalIngest.write(file, batch.parts)
+    })
+    const { offset, session } = yield* openIngest(wire, ref, {})
+    if (offset === size) return { session, size }
+    const message = `the daemon has ${offset} of the ${size} bytes that were written to ${path}`
+    return yield* new ContainerdError({ method, reason: new OutOfRange({ message }) })
+  },
+  Effect.mapError((error) => (Cause.isUnknownError(error) ? toContainerdError(method, "")(error.cause) : error))
+)
+
+/** What follows on the first message goes through the file, if there is one; else through the call, too. */
+const transfer = Effect.fnUntraced(function* <E, R>(
+  wire: Wire,
+  { offset, session }: Started,
+  data: Stream.Stream<Uint8Array, E, R>,
+  ref: string,
+  root: Effect.Effect<Option.Option<string>>
+) {
+  const one = Sink.take<Batch>(1)
+  const [first, others] = yield* Stream.peel(toBatches(data), one)
+  const sent = yield* sendAll(session, Stream.fromIterable(first), offset, { size: 0, unanswered: 0 })
+  const [second, last] = yield* Stream.peel(others, one)
+  if (second.length === 0) return { session, size: sent.size }
+  const rest = Stream.concat(Stream.fromIterable(second), last)
+  const directory = offset > 0 ? Option.none() : yield* root
+  if (Option.isSome(directory)) {
+    // What was sent is in the file when it was answered.
+    for (let i = 0; i < sent.unanswered; i++) yield* session.receive
+    const path = yield* LocalIngest.find(directory.value, ref, sent.size)
+    if (Option.isSome(path)) {
+      yield* session.end
+      return yield* appendAll(wire, ref, path.value, rest, sent.size)
+    }
+  }
+  const unanswered = Option.isSome(directory) ? 0 : sent.unanswered
+  const { size } = yield* sendAll(session, rest, offset, { ...sent, unanswered })
+  return { session, size }
+})
+
+/** Streams a blob in. Scoped: the call ends with the effect. `root` is the content store's directory. */
 export const writeStream = Effect.fnUntraced(function* <E, R>(
   wire: Wire,
   data: Stream.Stream<Uint8Array, E, R>,
   ref: string,
-  options: WriteOptions
+  options: WriteOptions,
+  root: Effect.Effect<Option.Option<string>>
 ) {
   const labels = { ...options.labels }
   const { expected } = options
-  const started = yield* start(wire, ref, expected).pipe(Effect.retry({ while: isLocked, schedule: lockRetry }))
+  const started = yield* start(wire, ref, expected)
   if (Option.isNone(started)) return { ...(yield* present(method, expected ?? null)), existed: true } satisfies Written
-  const { offset, session } = started.value
+  const { offset } = started.value
   // The whole blob is there when a namespace that shares its content has it.
-  const complete = offset === expected?.size
-  const size = complete ? offset : yield* sendAll(session, data, offset)
+  const { session, size } =
+    offset === expected?.size
+      ? { session: started.value.session, size: offset }
+      : yield* transfer(wire, started.value, data, ref, root)
   if (size < offset) {
     const message = `the data ends at ${size} bytes, and the ingest ${ref} holds ${offset} already`
     return yield* new ContainerdError({ method, reason: new OutOfRange({ message }) })

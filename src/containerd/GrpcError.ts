@@ -78,6 +78,6 @@ export const toContainerdError =
   (cause: unknown): ContainerdError => {
     const reason = isServiceError(cause)
       ? reasonOf(cause.code, cause.details, address)
-      : new Unknown({ message: cause instanceof Error ? cause.message : String(cause) })
+      : unknown(cause instanceof Error ? cause.message : String(cause))
     return new ContainerdError({ method, reason, cause })
   }

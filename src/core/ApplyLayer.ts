@@ -25,8 +25,22 @@ export const prepareTarget = (snapshotter: Snapshotter, parent: string) =>
   snapshotter.prepare({ key: uniqueName("extract"), parent })
 
 /**
- * Extracts a layer into a prepared snapshot and commits that under its chain ID, the name by which every containerd
- * client finds it. A committed snapshot that is there already is success.
+ * Commits what holds a layer under its chain ID, the name by which every containerd client finds it. A committed
+ * snapshot that is there already is success.
+ */
+export const commitTarget = Effect.fnUntraced(function* (
+  snapshotter: Snapshotter,
+  target: Active,
+  chainId: ChainId.ChainId
+) {
+  yield* target
+    .commit(chainId)
+    .pipe(Effect.catchReason("ContainerdError", "AlreadyExists", () => holdExisting(snapshotter, chainId)))
+  return chainId
+})
+
+/**
+ * Extracts a layer into a prepared snapshot and commits that under its chain ID.
  *
  * Fails with `DigestMismatch` when what was extracted is not the layer with that diffID.
  */
@@ -37,16 +51,12 @@ export const extract = Effect.fnUntraced(function* (
   layer: Layer
 ) {
   const differ = yield* Differ
-  const chainId = ChainId.append(parent, layer.diffId)
   const applied = yield* differ.apply(layer.descriptor, target.mounts)
   if (applied.digest !== layer.diffId) {
     const reason = new DigestMismatch({ expected: layer.diffId, actual: applied.digest })
     return yield* new ContainerdError({ method: `apply ${layer.descriptor.digest}`, reason })
   }
-  yield* target
-    .commit(chainId)
-    .pipe(Effect.catchReason("ContainerdError", "AlreadyExists", () => holdExisting(snapshotter, chainId)))
-  return chainId
+  return yield* commitTarget(snapshotter, target, ChainId.append(parent, layer.diffId))
 })
 
 /** Prepares and extracts. Fails with `NotFound` when the snapshot of the parent chain is not there. */

@@ -9,6 +9,16 @@ import type * as Stream from "effect/Stream"
 import type { ContainerConfig } from "../oci/ImageConfig.ts"
 import type { ContainerdError } from "./ContainerdError.ts"
 
+/** A document that the owner of a container keeps with images made of it. Labels of content let them find each other. */
+export interface Attachment {
+  readonly mediaType: string
+  readonly bytes: Uint8Array
+  /** Of the image's config, with the document's digest: `containerd.io/gc.ref.content.*`, which keeps it. */
+  readonly configLabel: string
+  /** Of the document, with the digest of the image's manifest. */
+  readonly manifestLabel: string
+}
+
 export interface Container {
   readonly id: string
   readonly labels: Readonly<Record<string, string>>
@@ -27,6 +37,10 @@ export interface Container {
   readonly config?: ContainerConfig | undefined
   /** Labels that its owner wants on images made of it. */
   readonly imageLabels?: Readonly<Record<string, string>> | undefined
+  /** What its owner keeps with images made of it. */
+  readonly attachment?: Attachment | undefined
+  /** Why no image can be made of it now, where its owner says so (Docker: while it is being removed). */
+  readonly uncommittable?: string | undefined
 }
 
 export class Containers extends Context.Service<

@@ -12,13 +12,14 @@ import * as Containerd from "../containerd/Containerd.ts"
 import { ContainerdError, FailedPrecondition } from "../core/ContainerdError.ts"
 import * as DockerContainers from "./DockerContainers.ts"
 import * as EngineApi from "./EngineApi.ts"
+import * as Userns from "./Userns.ts"
 
 export interface DockerOptions {
   /** The path of the engine's socket. `/var/run/docker.sock` by default. */
   readonly socket?: string | undefined
   /** The path of containerd's socket. By default what the engine says (Docker 27 and newer). */
   readonly address?: string | undefined
-  /** containerd's namespace. By default what the engine says, else `moby`. */
+  /** containerd's namespace. By default what the engine says, else `moby`, or with `userns-remap` `moby-UID.GID`. */
   readonly namespace?: string | undefined
   /** How long a call about metadata may take. 10 seconds by default. */
   readonly timeout?: Duration.Input | undefined
@@ -35,6 +36,12 @@ const checkStore = ({ DriverStatus }: EngineApi.Info) =>
         'this Docker Engine does not keep its images in containerd: set "features": {"containerd-snapshotter": true} in its daemon.json'
       )
 
+/** Each user namespace has one of its own. */
+const namespaceOf = (info: EngineApi.Info) => {
+  const userns = Userns.of(info)
+  return userns === undefined ? "moby" : `moby-${userns.suffix}`
+}
+
 const containerd = ({ address, namespace, timeout }: DockerOptions) =>
   Effect.gen(function* () {
     const info = yield* (yield* EngineApi.EngineApi).info
@@ -45,7 +52,7 @@ const containerd = ({ address, namespace, timeout }: DockerOptions) =>
     }
     return Containerd.layer({
       address: found.replace(/^unix:\/\//, ""),
-      namespace: namespace ?? info.Containerd?.Namespaces.Containers ?? "moby",
+      namespace: namespace ?? info.Containerd?.Namespaces.Containers ?? namespaceOf(info),
       timeout
     })
   }).pipe(Layer.unwrap)

@@ -9,10 +9,13 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { ContainerdError, FailedPrecondition, Unimplemented } from "../core/ContainerdError.ts"
-import { type Container, Containers } from "../core/Containers.ts"
+import { type Attachment, type Container, Containers } from "../core/Containers.ts"
 import { Images } from "../core/Images.ts"
+import * as Digest from "../oci/Digest.ts"
 import * as ImageConfig from "../oci/ImageConfig.ts"
+import * as Json from "../oci/Json.ts"
 import * as EngineApi from "./EngineApi.ts"
+import * as Userns from "./Userns.ts"
 
 const configOf = ({ Config }: EngineApi.Container) =>
   Effect.mapError(
@@ -33,33 +36,48 @@ const imageNameOf = Effect.fnUntraced(function* ({ Image }: EngineApi.Container)
   return first?.name ?? `moby-dangling@${Image}`
 })
 
-/** Nothing of a container that is going away may be read (moby's `containerCommit` refuses the same). */
-const checkState = ({ Name, State }: EngineApi.Container) => {
-  if (!State.Dead && State.Status !== "removing") return Effect.void
-  const message = `the container ${Name.slice(1)} is ${State.Status}: it cannot be committed`
-  const reason = new FailedPrecondition({ message })
-  return Effect.fail(new ContainerdError({ method: "Docker.ContainerInspect", reason }))
+/** Nothing of a container that is going away may be read: Docker refuses it, too, in these words. */
+const uncommittable = ({ Id, State }: EngineApi.Container): string | undefined => {
+  const is = State.Dead ? "Dead" : State.Status === "removing" ? "being removed" : undefined
+  return is === undefined ? undefined : `You cannot commit container ${Id} which is ${is}`
 }
 
-/** Where the engine mounts something into every container. */
-const always = ["/proc", "/dev", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"]
+/** Where the engine mounts something into every container, the last with `--init` only. */
+const always = ["/proc", "/dev", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/sbin/docker-init"]
 
 /** The part of an OCI spec that a commit reads. Docker's history names the command without the entrypoint. */
-const specOf = ({ Mounts }: EngineApi.Container, config: ImageConfig.ContainerConfig): Uint8Array => {
-  const destinations = [...always, ...Mounts.map(({ Destination }) => Destination)]
-  const spec = { process: { args: config.Cmd ?? [] }, mounts: destinations.map((destination) => ({ destination })) }
-  return Buffer.from(JSON.stringify(spec))
+const specOf = (
+  { HostConfig, Mounts }: EngineApi.Container,
+  config: ImageConfig.ContainerConfig,
+  userns: Userns.Userns | undefined
+): Uint8Array => {
+  const mounted = [...Mounts.map(({ Destination }) => Destination), ...Object.keys(HostConfig.Tmpfs ?? {})]
+  const destinations = [...always, ...mounted]
+  const mounts = destinations.map((destination) => ({ destination }))
+  return Buffer.from(JSON.stringify({ process: { args: config.Cmd ?? [] }, mounts, linux: userns }))
 }
 
-/** Docker's labels on an image that was committed: its parent, for `docker image prune` and the classic builder. */
-const labelsOf = ({ Image }: EngineApi.Container): Readonly<Record<string, string>> => ({
+/** As Go writes them in JSON, whatever they stand for. */
+const escaped = (char: string) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`
+
+/** The container's config, byte for byte as the engine stores it. The cache of the classic builder compares it. */
+const attachmentOf = ({ Config }: EngineApi.Container): Attachment => ({
+  mediaType: "application/vnd.docker.container.image.v1+json",
+  bytes: new TextEncoder().encode(Json.stringify(Config).replace(/[<>&\u2028\u2029]/g, escaped)),
+  configLabel: "containerd.io/gc.ref.content.moby/container.config",
+  manifestLabel: "org.mobyproject.content.image"
+})
+
+/** The engine's labels of an image that was committed: for `docker history`, `docker image prune` and its builder. */
+const labelsOf = ({ Image }: EngineApi.Container, { bytes }: Attachment): Readonly<Record<string, string>> => ({
   "org.mobyproject.image.parent": Image,
+  "org.mobyproject.image.containerconfig": Digest.fromBytes(bytes),
   ...(Image === "" ? { "org.mobyproject.image.fromscratch": "1" } : {})
 })
 
-const toContainer = Effect.fnUntraced(function* (inspected: EngineApi.Container) {
-  yield* checkState(inspected)
+const toContainer = Effect.fnUntraced(function* (inspected: EngineApi.Container, userns: Userns.Userns | undefined) {
   const config = yield* configOf(inspected)
+  const attachment = attachmentOf(inspected)
   return {
     id: inspected.Id,
     labels: config.Labels ?? {},
@@ -67,9 +85,11 @@ const toContainer = Effect.fnUntraced(function* (inspected: EngineApi.Container)
     runtime: "",
     snapshotter: inspected.Driver,
     snapshotKey: inspected.Id,
-    spec: specOf(inspected, config),
+    spec: specOf(inspected, config, userns),
     config,
-    imageLabels: labelsOf(inspected)
+    imageLabels: labelsOf(inspected, attachment),
+    attachment,
+    uncommittable: uncommittable(inspected)
   } satisfies Container
 })
 
@@ -81,8 +101,12 @@ const noFilters = new ContainerdError({
 const make = Effect.gen(function* () {
   const engine = yield* EngineApi.EngineApi
   const images = yield* Images
+  const userns = yield* Effect.cached(Effect.map(engine.info, Userns.of))
   const get = (id: string) =>
-    Effect.flatMap(engine.inspect(id), toContainer).pipe(Effect.provideService(Images, images))
+    Effect.all([engine.inspect(id), userns], { concurrency: 2 }).pipe(
+      Effect.flatMap(([inspected, userns]) => toContainer(inspected, userns)),
+      Effect.provideService(Images, images)
+    )
   /** One may be gone before it is looked at. */
   const getOption = (id: string) =>
     get(id).pipe(

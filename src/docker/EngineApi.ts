@@ -21,6 +21,7 @@ import {
   Unavailable,
   Unknown
 } from "../core/ContainerdError.ts"
+import * as Json from "../oci/Json.ts"
 
 /** Of `GET /containers/{id}/json`, what a commit needs to know. */
 export const Container = Schema.Struct({
@@ -32,12 +33,18 @@ export const Container = Schema.Struct({
   Driver: Schema.String,
   State: Schema.Struct({ Dead: Schema.Boolean, Status: Schema.String }),
   Mounts: Schema.Array(Schema.Struct({ Destination: Schema.String })),
+  HostConfig: Schema.Struct({
+    /** What `--tmpfs` mounts, which is not in `Mounts`. */
+    Tmpfs: Schema.optionalKey(Schema.NullOr(Schema.Record(Schema.String, Schema.String)))
+  }),
   Config: Schema.Record(Schema.String, Schema.Unknown)
 })
 export type Container = typeof Container.Type
 
 /** Of `GET /info`. */
 export const Info = Schema.Struct({
+  DockerRootDir: Schema.String,
+  SecurityOptions: Schema.optionalKey(Schema.NullOr(Schema.Array(Schema.String))),
   DriverStatus: Schema.NullOr(Schema.Array(Schema.Array(Schema.String))),
   /** Since API 1.46. */
   Containerd: Schema.optionalKey(
@@ -105,7 +112,8 @@ const make = Effect.fnUntraced(function* (socket: string) {
     Effect.gen(function* () {
       const response = yield* client.get(`http://docker${path}`).pipe(Effect.mapError(unreachable(method, socket)))
       if (response.status !== 200) return yield* refusal(method, response)
-      const body = yield* Effect.mapError(response.json, strange(method))
+      const text = yield* Effect.mapError(response.text, strange(method))
+      const body = yield* Effect.mapError(Effect.fromResult(Json.parse(text)), strange(method))
       return yield* Effect.mapError(Schema.decodeUnknownEffect(schema)(body), strange(method))
     }).pipe(Effect.timeoutOrElse({ duration: "30 seconds", orElse: () => late(method) }), Effect.withSpan(method))
 

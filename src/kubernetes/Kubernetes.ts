@@ -1,6 +1,8 @@
 /**
  * Containers of pods, as containerd's CRI plugin records them: in the namespace `k8s.io`, with the kubelet's labels. What
- * is found is committed as any other container.
+ * is found is committed as any other container, and CRI knows the new image as soon as it is there: a pod with the
+ * policy `IfNotPresent` or `Never` runs it on this node. CRI keeps an image under its id (`crictl images`), too: the
+ * `parent` for a container whose image has lost its name.
  *
  * @since 0.1.0
  */

@@ -7,8 +7,14 @@
 import { Duplex, pipeline, type Writable } from "node:stream"
 import * as Zlib from "node:zlib"
 import * as NodeStream from "@effect/platform-node/NodeStream"
-import type * as Stream from "effect/Stream"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Sink from "effect/Sink"
+import * as Stream from "effect/Stream"
 import type { Compression } from "../oci/MediaType.ts"
+import { type Chunk, chunkSize, compressChunks, toChunks } from "./CompressChunks.ts"
+import * as Compressor from "./Compressor.ts"
+import { compressWith, type Program } from "./CompressWithProgram.ts"
 import { LayerError } from "./LayerError.ts"
 
 const through =
@@ -26,40 +32,53 @@ const write = (engine: Writable, bytes: Uint8Array): Promise<void> =>
     engine.write(bytes, (error) => (error == null ? resolve() : reject(error)))
   })
 
-const writeAll = async (engine: Writable, source: Bytes): Promise<void> => {
-  for await (const bytes of source) await write(engine, bytes)
-  engine.end()
+type Through<A = Uint8Array> = <E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<Uint8Array, E | LayerError, R>
+
+/** What is all in one chunk is not worth a process. */
+const unlessSmall =
+  (small: Through<Chunk>, large: Through<Chunk>): Through<Chunk> =>
+  (chunks) =>
+    Stream.unwrap(
+      Effect.map(Stream.peel(chunks, Sink.head()), ([head, tail]) => {
+        const first = Stream.fromIterable(Option.toArray(head))
+        return Option.exists(head, ({ bytes }) => bytes.length === chunkSize)
+          ? large(Stream.concat(first, tail))
+          : small(first)
+      })
+    )
+
+const engineFor = (
+  engine: Compressor.Engine,
+  compression: Compressor.Packed,
+  settings: Compressor.Settings
+): Through<Chunk> => {
+  const scale = Compressor.levels(engine, compression)
+  if (scale === undefined) {
+    const message = `${engine} does not write ${compression}`
+    return () => Stream.fail(new LayerError({ kind: "compression", message }))
+  }
+  const level = settings.level ?? scale.usual
+  const cores = Compressor.cores(settings)
+  if (engine === "node") return compressChunks(compression, level, cores)
+  return unlessSmall(compressSmall(engine, compression, settings), compressWith(engine, level, cores))
 }
 
+/** At the level that was asked for, where Node has the same scale. */
+const compressSmall = (engine: Program, compression: Compressor.Packed, { level }: Compressor.Settings) =>
+  engineFor("node", compression, engine === "igzip" ? {} : { level })
+
 /**
- * Ends the engine only when it has taken all: it compresses the last bytes in another way when it knows that they are
- * the last, and whether it does would be a matter of time.
+ * The bytes depend on the input, the level and the engine alone: neither on how the stream is cut nor on the number of
+ * cores. Memory is bounded. Fails with `LayerError` when the engine does, also after it gave a part.
+ *
+ * A program that is not in the PATH is such a failure: {@link Compressor.isAvailable} tells before.
  */
-const zstd = (level: number | undefined) =>
-  async function* (source: Bytes): Bytes {
-    const engine = Zlib.createZstdCompress(zstdOptions(level))
-    const written = writeAll(engine, source)
-    written.catch((cause) => engine.destroy(cause))
-    yield* engine
-    await written
-  }
-
-const zstdOptions = (level: number | undefined) =>
-  level === undefined ? {} : { params: { [Zlib.constants.ZSTD_c_compressionLevel]: level } }
-
-/** By default at the level that containerd's own differ uses: gzip 6, zstd 3. */
-export const compress = (
-  compression: Compression,
-  level?: number
-): (<E, R>(self: Stream.Stream<Uint8Array, E, R>) => Stream.Stream<Uint8Array, E | LayerError, R>) => {
-  switch (compression) {
-    case "gzip":
-      return through(() => Zlib.createGzip(level === undefined ? {} : { level }), "gzip")
-    case "zstd":
-      return through(() => Duplex.from(zstd(level)), "zstd")
-    case "uncompressed":
-      return (self) => self
-  }
+export const compress = (compression: Compression, settings: Compressor.Settings = {}): Through => {
+  if (compression === "uncompressed") return (self) => self
+  const chosen = Effect.map(Compressor.choose(settings, compression), (engine) =>
+    engineFor(engine, compression, settings)
+  )
+  return (self) => Stream.unwrap(Effect.map(chosen, (through) => through(toChunks(self))))
 }
 
 const ignore = () => undefined

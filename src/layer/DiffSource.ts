@@ -4,7 +4,6 @@
  * @since 0.1.0
  */
 import { Readable } from "node:stream"
-import * as NodeStream from "@effect/platform-node/NodeStream"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Lost } from "./Concession.ts"
@@ -26,6 +25,8 @@ export interface Options {
   /** Gives the content of each name of a file, in place of hard links. */
   readonly everyContent: boolean
   readonly report: (lost: Lost) => void
+  /** Which extended attributes are read. Default: all. A `LayerError` that it throws ends the reading. */
+  readonly xattr?: ((name: string) => boolean) | undefined
 }
 
 /** In the order of the paths; what is gone meanwhile is left out. */
@@ -36,7 +37,18 @@ export type Source = Stream.Stream<ReadonlyArray<Event>, LayerError>
  * which is what everybody reads.
  */
 const args = ({ everyContent, root }: Options): ReadonlyArray<string> => [
-  ...["-c", "-f", "-", "-b", "128", "-C", root, "--format=pax", "--numeric-owner"],
+  ...[
+    "-c",
+    "-f",
+    "-",
+    "-b",
+    "128",
+    "-C",
+    root,
+    "--format=pax",
+    "--numeric-owner",
+    "--pax-option=delete=atime,delete=ctime"
+  ],
   ...["--xattrs", "--xattrs-include=*", "--xattrs-exclude=security.selinux", "--no-acls", "--no-selinux"],
   ...["--warning=no-timestamp", "--quoting-style=escape", ...(everyContent ? ["--hard-dereference"] : [])],
   ...["--no-recursion", "--null", "--verbatim-files-from", "--no-unquote", "-T", "-"]
@@ -64,14 +76,44 @@ const withPlainXattrs = (entry: TarEntry.TarEntry, report: Options["report"]): T
   return { ...entry, xattrs }
 }
 
-const toEvents = (reader: TarReader.Reader, chunk: Uint8Array, report: Options["report"]): ReadonlyArray<Event> => {
+const selected = (entry: TarEntry.TarEntry, { xattr }: Options): TarEntry.TarEntry =>
+  xattr === undefined || entry.xattrs.length === 0
+    ? entry
+    : { ...entry, xattrs: entry.xattrs.filter(({ name }) => xattr(name)) }
+
+const batchSize = 1024 * 1024
+
+/** What a pipe gives are small pieces, each of which would cost as much as many. */
+async function* batches(output: Readable): AsyncIterable<ReadonlyArray<Uint8Array>> {
+  let batch: Array<Uint8Array> = []
+  let size = 0
+  for await (const chunk of output) {
+    batch.push(chunk)
+    size += chunk.length
+    if (size < batchSize) continue
+    yield batch
+    batch = []
+    size = 0
+  }
+  yield batch
+}
+
+function* eventsOf(reader: TarReader.Reader, batch: ReadonlyArray<Uint8Array>): Generator<TarReader.Event> {
+  for (const chunk of batch) yield* reader.push(chunk)
+}
+
+const toEvents = (
+  reader: TarReader.Reader,
+  batch: ReadonlyArray<Uint8Array>,
+  options: Options
+): ReadonlyArray<Event> => {
   const events: Array<Event> = []
-  for (const event of reader.push(chunk)) {
+  for (const event of eventsOf(reader, batch)) {
     if (event._tag === "Data") events.push(event)
     if (event._tag !== "Entry") continue
     const entry = TarEntry.decode(event.header)
     const path = RawPath.split(entry.path).join("/")
-    events.push({ _tag: "Entry", entry: withPlainXattrs({ ...entry, path }, report) })
+    events.push({ _tag: "Entry", entry: withPlainXattrs(selected({ ...entry, path }, options), options.report) })
   }
   return events
 }
@@ -97,16 +139,16 @@ export const fromGnuTar = (tar: GnuTar.GnuTar, options: Options): Source =>
       const child = yield* GnuTar.startScoped(tar, args(options))
       Readable.from(listed(options.paths)).pipe(child.stdin)
       const reader = TarReader.make()
-      const output = NodeStream.fromReadable<Uint8Array, LayerError>({
-        evaluate: () => child.stdout,
-        onError: (cause) => new LayerError({ kind: "files", message: `reading from GNU tar: ${String(cause)}`, cause })
-      })
+      const output = Stream.fromAsyncIterable(
+        batches(child.stdout),
+        (cause) => new LayerError({ kind: "files", message: `reading from GNU tar: ${String(cause)}`, cause })
+      )
       const ended = Effect.promise(() => child.done).pipe(
         Effect.flatMap((outcome) => check(outcome, options.report)),
         Effect.andThen(TarReader.attempt(reader.finish))
       )
       return output.pipe(
-        Stream.mapEffect((chunk) => TarReader.attempt(() => toEvents(reader, chunk, options.report))),
+        Stream.mapEffect((batch) => TarReader.attempt(() => toEvents(reader, batch, options))),
         Stream.concat(Stream.fromEffectDrain(ended))
       )
     })

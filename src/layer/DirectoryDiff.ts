@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { realpathSync } from "node:fs"
+import { lstatSync, realpathSync, type Stats } from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
@@ -15,6 +15,7 @@ import * as GnuTar from "./GnuTar.ts"
 import { LayerError } from "./LayerError.ts"
 import * as LinkGroups from "./LinkGroups.ts"
 import * as Metadata from "./Metadata.ts"
+import { type Judge, type Judged, subject } from "./Omit.ts"
 import * as RawPath from "./RawPath.ts"
 import * as TarEntry from "./TarEntry.ts"
 import * as TarReader from "./TarReader.ts"
@@ -33,6 +34,12 @@ export interface Options {
    * and of content under an old time. Default: size, time, mode and owner are trusted.
    */
   readonly since?: bigint | undefined
+  /** Default: `upper` holds everything. */
+  readonly overlay?: TreeChanges.Overlay | undefined
+  /** Leaves out. A directory that is not changed itself goes with what was in it. */
+  readonly judge?: Judge | undefined
+  /** Which extended attributes count. Default: all. */
+  readonly xattr?: DiffSource.Options["xattr"]
   /** Of `upper`, from its extraction: written back into the layer. */
   readonly metadata?: Metadata.Metadata | undefined
   /** Changes headers on their way: ids, times. */
@@ -46,6 +53,12 @@ export interface Options {
 /** What a layer will say, in its order: by the bytes of the names, each directory before what is in it. */
 export type Changes = ReadonlyArray<TreeChanges.Change>
 
+export interface Found {
+  readonly changes: Changes
+  /** How many names `upper` has, its own one counted in. */
+  readonly names: number
+}
+
 const ignore = () => undefined
 
 const sourcesOf = Effect.fnUntraced(function* ({ gnuTar }: Options) {
@@ -57,7 +70,10 @@ const sourcesOf = Effect.fnUntraced(function* ({ gnuTar }: Options) {
 /** The same paths in both, to compare them; what is lost in the layer is reported when that is written. */
 const bothOf = Effect.fnUntraced(function* (options: Options, lower: string, paths: ReadonlyArray<RawPath.RawPath>) {
   const sourceOf = yield* sourcesOf(options)
-  const [from, to] = [lower, options.upper].map((root) => sourceOf({ root, paths, everyContent: true, report: ignore }))
+  const { xattr } = options
+  const [from, to] = [lower, options.upper].map((root) =>
+    sourceOf({ root, paths, everyContent: true, report: ignore, xattr })
+  )
   return { lower: from ?? Stream.empty, upper: to ?? Stream.empty }
 })
 
@@ -85,11 +101,50 @@ const withFirstNames = (list: Changes, links: LinkGroups.LinkGroups): Changes =>
   })
 }
 
+/** Those of an overlay are real ones; its lower may be in a mount namespace that its path alone leads to. */
 const withRealPaths = (options: Options): Effect.Effect<Options, LayerError> =>
   TarReader.attempt(() => {
-    const { lower, upper } = options
+    const { lower, overlay, upper } = options
+    if (overlay !== undefined) return options
     return { ...options, lower: lower === undefined ? undefined : realpathSync(lower), upper: realpathSync(upper) }
   }, "files")
+
+const typeOf = (stats: Stats): TarEntry.Type =>
+  stats.isDirectory() ? "5" : stats.isSymbolicLink() ? "2" : stats.isFile() ? "0" : "3"
+
+/** What a judge may ask of an entry; most verdicts follow from the path. */
+const judged = (root: Buffer, { kind, path }: TreeChanges.Change): Judged => {
+  if (kind === "deleted") return { path: Whiteout.of(path), type: "0", size: 0 }
+  const stats = () => lstatSync(RawPath.below(root, path))
+  return {
+    path,
+    get type() {
+      return typeOf(stats())
+    },
+    get size() {
+      return stats().size
+    }
+  }
+}
+
+/** From the end: what is in a directory comes after it. */
+const withoutOmitted = (list: Changes, { judge, upper }: Options): Changes => {
+  if (judge === undefined) return list
+  const root = Buffer.from(upper)
+  const kept: Array<TreeChanges.Change> = []
+  const needed = new Set<RawPath.RawPath>()
+  for (const change of list.toReversed()) {
+    const entry = judged(root, change)
+    const isKept =
+      needed.has(change.path) ||
+      (judge(subject(entry.path), entry) === "keep" && !(change.kind === "context" && entry.type === "5"))
+    if (!isKept) continue
+    kept.push(change)
+    const parent = RawPath.parent(change.path)
+    if (parent !== undefined) needed.add(parent)
+  }
+  return kept.toReversed()
+}
 
 /**
  * Finds what a layer has to say. Reads names and attributes of both directories, and contents only where something was
@@ -99,10 +154,10 @@ const withRealPaths = (options: Options): Effect.Effect<Options, LayerError> =>
  * Its time alone does not count, as in containerd. That an extended attribute of a directory is gone is reported, for a
  * layer has no word for it. Without GNU tar a change of extended attributes alone is not found.
  */
-export const changes = Effect.fnUntraced(function* (given: Options) {
+export const find = Effect.fnUntraced(function* (given: Options) {
   const options = yield* withRealPaths(given)
-  const { lower, report = ignore, since, upper } = options
-  const found = yield* TreeChanges.compareTrees({ lower, upper, since })
+  const { lower, overlay, report = ignore, since, upper } = options
+  const found = yield* TreeChanges.compareTrees({ lower, upper, since, overlay })
   const all = found.changes
   found.lost.forEach(report)
   withParents(all)
@@ -120,22 +175,46 @@ export const changes = Effect.fnUntraced(function* (given: Options) {
     const lost = yield* CompareEntries.removedXattrs(yield* bothOf(options, lower, directories))
     lost.forEach(report)
   }
-  return withFirstNames(inOrder(all), found.links)
+  const list = yield* TarReader.attempt(() => withoutOmitted(inOrder(all), options), "files")
+  return { changes: withFirstNames(list, found.links), names: found.names } satisfies Found
 })
 
-const whiteout = (path: RawPath.RawPath): TarEntry.TarEntry => {
-  const name = path.slice(path.lastIndexOf("/") + 1)
-  return {
-    path: RawPath.join(RawPath.parent(path) ?? "", `${Whiteout.prefix}${name}`),
-    ...{ type: "0", mode: 0, uid: 0, gid: 0, size: 0, mtime: 0n, link: "", major: 0, minor: 0, xattrs: [] }
-  }
-}
+export const changes = (options: Options): Effect.Effect<Changes, LayerError> =>
+  Effect.map(find(options), ({ changes }) => changes)
+
+const whiteout = (path: RawPath.RawPath): TarEntry.TarEntry => ({
+  path: Whiteout.of(path),
+  ...{ type: "0", mode: 0, uid: 0, gid: 0, size: 0, mtime: 0n, link: "", major: 0, minor: 0, xattrs: [] }
+})
 
 /** GNU tar makes hard links of files and symlinks only, and writes devices and FIFOs once for each name. */
 const joined = (entry: TarEntry.TarEntry, { firstName }: TreeChanges.Change): TarEntry.TarEntry =>
   firstName === undefined || !["3", "4", "6"].includes(entry.type)
     ? entry
     : { ...entry, type: "1", link: firstName, major: 0, minor: 0, xattrs: [] }
+
+const least = 16 * 1024
+
+/** Headers are small, and what follows costs by the piece: joins neighbours that are. */
+const joinSmall = (parts: ReadonlyArray<Uint8Array>): ReadonlyArray<Uint8Array> => {
+  const out: Array<Uint8Array> = []
+  let small: Array<Uint8Array> = []
+  const flush = () => {
+    if (small.length > 0) out.push(Buffer.concat(small))
+    small = []
+  }
+  for (const part of parts) {
+    if (part.length === 0) continue
+    if (part.length < least) {
+      small.push(part)
+      continue
+    }
+    flush()
+    out.push(part)
+  }
+  flush()
+  return out
+}
 
 /** Puts what is read and what is gone together in their order. */
 const merger = (list: Changes, { lower, metadata = Metadata.empty, report = ignore, upper: root }: Options) => {
@@ -161,25 +240,23 @@ const merger = (list: Changes, { lower, metadata = Metadata.empty, report = igno
     if (change === undefined) {
       throw new LayerError({ kind: "files", message: `${RawPath.quote(entry.path)} was not asked for` })
     }
-    out.push(
-      TarEntry.encode(
-        Metadata.restore(metadata, joined(entry, change), { root, lower, sameContent: change.sameContent })
-      )
-    )
+    const { sameContent } = change
+    const whole = joined(entry, change)
+    const isPlain = metadata === Metadata.empty
+    out.push(TarEntry.encode(isPlain ? whole : Metadata.restore(metadata, whole, { root, lower, sameContent })))
     padding = TarReader.padding(entry.size)
   }
 
   return {
-    push: (events: ReadonlyArray<DiffSource.Event>): Uint8Array => {
+    push: (events: ReadonlyArray<DiffSource.Event>): ReadonlyArray<Uint8Array> => {
       const out: Array<Uint8Array> = []
       for (const event of events) onEvent(event, out)
-      const [only = new Uint8Array()] = out
-      return out.length < 2 ? only : Buffer.concat(out)
+      return out
     },
-    end: (): Uint8Array => {
+    end: (): ReadonlyArray<Uint8Array> => {
       const out = [padding]
       upTo(undefined, out)
-      return Buffer.concat([...out, TarEntry.end])
+      return [...out, TarEntry.end]
     }
   }
 }
@@ -200,10 +277,11 @@ export const write = (list: Changes, given: Options): Stream.Stream<Uint8Array, 
       const sourceOf = yield* sourcesOf(options)
       const paths = list.filter(({ kind }) => kind !== "deleted").map(({ path }) => path)
       const { end, push } = merger(list, options)
-      const layer = sourceOf({ root, paths, everyContent: false, report }).pipe(
+      const layer = sourceOf({ root, paths, everyContent: false, report, xattr: options.xattr }).pipe(
         Stream.mapEffect((events) => TarReader.attempt(() => push(events))),
         Stream.concat(Stream.fromEffect(TarReader.attempt(end))),
-        Stream.filter((bytes) => bytes.length > 0)
+        Stream.map(joinSmall),
+        Stream.flattenIterable
       )
       return options.edit === undefined ? layer : layer.pipe(TarRewrite.rewrite(options.edit))
     })

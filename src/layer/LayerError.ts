@@ -9,9 +9,9 @@ export class LayerError extends Schema.TaggedError<LayerError>("effect-container
   /**
    * `tar`: the archive is damaged or of an unknown form; `compression`: likewise; `id-map`: an id has no counterpart;
    * `unsafe`: an entry asks for what no layer may do, such as leaving its directory; `files`: the file system or a
-   * helper program failed.
+   * helper program failed; `overlay`: only the kernel can read what an overlay's directory says.
    */
-  kind: Schema.Literals(["tar", "compression", "id-map", "unsafe", "files"]),
+  kind: Schema.Literals(["tar", "compression", "id-map", "unsafe", "files", "overlay"]),
   message: Schema.String,
   cause: Schema.optionalKey(Schema.Defect())
 }) {}

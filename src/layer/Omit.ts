@@ -15,7 +15,8 @@ import * as Whiteout from "./Whiteout.ts"
 
 /** `if-empty`: a directory goes when nothing that stays is in it. A deletion is asked about under the name that is gone. */
 export type Verdict = "keep" | "omit" | "if-empty"
-export type Judge = (path: RawPath.RawPath, entry: TarEntry.TarEntry) => Verdict
+export type Judged = Pick<TarEntry.TarEntry, "path" | "size" | "type">
+export type Judge = (path: RawPath.RawPath, entry: Judged) => Verdict
 
 /** The name under which a file's content stays. */
 interface Moved {
@@ -36,7 +37,7 @@ export interface Omissions {
 const cleaned = (path: RawPath.RawPath): RawPath.RawPath => RawPath.split(path).join("/")
 
 /** The name that a deletion speaks of: that of the file, or of the directory that becomes opaque. */
-const subject = (path: RawPath.RawPath): RawPath.RawPath => {
+export const subject = (path: RawPath.RawPath): RawPath.RawPath => {
   const parent = RawPath.parent(path) ?? ""
   const name = path.slice(path.lastIndexOf("/") + 1)
   if (name === Whiteout.opaque) return parent

@@ -45,7 +45,21 @@ const untilNul = (bytes: Uint8Array) => {
   return end < 0 ? bytes : bytes.subarray(0, end)
 }
 
-const number = (block: Uint8Array, field: Field): number => {
+/** Undefined for what is not plain digits up to a NUL or the end: almost all are, and there are a dozen in each entry. */
+const plainOctal = (block: Uint8Array, { length, offset }: Field): number | undefined => {
+  let value = 0
+  for (let at = offset; at < offset + length; at++) {
+    const digit = (block[at] ?? 0) - 0x30
+    if (digit === -0x30) return value
+    if (digit < 0 || digit > 7) return undefined
+    value = value * 8 + digit
+  }
+  return value
+}
+
+const number = (block: Uint8Array, field: Field): number => plainOctal(block, field) ?? anyNumber(block, field)
+
+const anyNumber = (block: Uint8Array, field: Field): number => {
   const raw = slice(block, field)
   const first = raw[0] ?? 0
   if ((first & 0x80) !== 0) {
@@ -57,13 +71,16 @@ const number = (block: Uint8Array, field: Field): number => {
   return Number.parseInt(digits, 8)
 }
 
-const checksum = (block: Uint8Array): number => {
+const sumOf = (block: Uint8Array, from: number, to: number): number => {
   let sum = 0
-  for (let i = 0; i < blockSize; i++) {
-    const inChecksum = i >= checksumField.offset && i < checksumField.offset + checksumField.length
-    sum += inChecksum ? 0x20 : (block[i] ?? 0)
-  }
+  for (let i = from; i < to; i++) sum += block[i] ?? 0
   return sum
+}
+
+/** The field of the sum itself counts as spaces. */
+const checksum = (block: Uint8Array): number => {
+  const end = checksumField.offset + checksumField.length
+  return sumOf(block, 0, checksumField.offset) + 0x20 * checksumField.length + sumOf(block, end, blockSize)
 }
 
 /** Throws a LayerError when the block's checksum is wrong. */
@@ -116,18 +133,22 @@ const setOctal = (block: Uint8Array, { length, offset }: Field, value: number) =
   block[offset + length - 1] = 0
 }
 
+const setChecksum = (block: Uint8Array): void => {
+  setOctal(block, { offset: checksumField.offset, length: 7 }, checksum(block))
+  block[checksumField.offset + 7] = 0x20
+}
+
 /** A copy of the block with other numbers and the checksum that belongs to them. */
 export const withNumbers = (
   block: Uint8Array,
   numbers: { readonly uid?: number; readonly gid?: number; readonly size?: number; readonly mtime?: number }
 ): Uint8Array => {
-  const copy = Uint8Array.from(block)
+  const copy = new Uint8Array(block)
   if (numbers.uid !== undefined) setOctal(copy, uidField, Math.min(numbers.uid, maxHeaderId))
   if (numbers.gid !== undefined) setOctal(copy, gidField, Math.min(numbers.gid, maxHeaderId))
   if (numbers.size !== undefined) setOctal(copy, sizeField, numbers.size)
   if (numbers.mtime !== undefined) setOctal(copy, mtimeField, numbers.mtime)
-  const sum = checksum(copy).toString(8).padStart(6, "0")
-  copy.set(bytesOf.encode(`${sum}\0 `), checksumField.offset)
+  setChecksum(copy)
   return copy
 }
 
@@ -145,23 +166,24 @@ export interface Fields {
   readonly minor: number
 }
 
+const ustar = bytesOf.encode("ustar\x0000")
+
 /** A POSIX header without names of users; numbers that do not fit are cut to the largest: their pax records count. */
 export const make = (fields: Fields): Uint8Array => {
   const block = new Uint8Array(blockSize)
   block.set(fields.name.subarray(0, nameField.length), nameField.offset)
   block.set(fields.link.subarray(0, linkField.length), linkField.offset)
   block[typeOffset] = fields.type.charCodeAt(0)
-  block.set(bytesOf.encode("ustar\x0000"), 257)
+  block.set(ustar, 257)
   setOctal(block, modeField, fields.mode)
   setOctal(block, majorField, fields.major)
   setOctal(block, minorField, fields.minor)
-  const { gid, mtime, uid } = fields
-  return withNumbers(block, {
-    uid,
-    gid,
-    size: Math.min(fields.size, maxHeaderSize),
-    mtime: Math.min(Math.max(mtime, 0), maxHeaderSize)
-  })
+  setOctal(block, uidField, Math.min(fields.uid, maxHeaderId))
+  setOctal(block, gidField, Math.min(fields.gid, maxHeaderId))
+  setOctal(block, sizeField, Math.min(fields.size, maxHeaderSize))
+  setOctal(block, mtimeField, Math.min(Math.max(fields.mtime, 0), maxHeaderSize))
+  setChecksum(block)
+  return block
 }
 
 /** Reads the records of a pax extended header: `length key=value\n`, where length counts the whole record. */
@@ -185,14 +207,16 @@ export const parsePax = (data: Uint8Array): ReadonlyArray<PaxRecord> => {
 
 export const formatPax = (records: ReadonlyArray<PaxRecord>): Uint8Array =>
   Buffer.concat(
-    records.map(({ key, value }) => {
-      const rest = Buffer.concat([Buffer.from(` ${key}=`, "latin1"), value, bytesOf.encode("\n")])
+    records.flatMap(({ key, value }) => {
+      const size = key.length + value.length + 3
       // The length counts its own digits.
-      let length = rest.length + 1
-      while (String(length).length + rest.length !== length) length = String(length).length + rest.length
-      return Buffer.concat([bytesOf.encode(String(length)), rest])
+      let length = size + 1
+      while (String(length).length + size !== length) length = String(length).length + size
+      return [Buffer.from(`${length} ${key}=`, "latin1"), value, newline]
     })
   )
+
+const newline = bytesOf.encode("\n")
 
 /** The value of the last record with that key. */
 export const pax = (records: ReadonlyArray<PaxRecord>, key: string): Uint8Array | undefined =>

@@ -23,12 +23,24 @@ export interface Change {
   readonly firstName?: RawPath.RawPath
 }
 
+/** The upper directory of an overlay: what it does not hold is as in the lower one, what is gone is a device 0/0. */
+export interface Overlay {
+  /** Directories that show nothing of the lower one. */
+  readonly opaque: ReadonlySet<RawPath.RawPath>
+  /** Whether an owner in `upper` is the one in `lower`. */
+  readonly isSameOwner: (upper: Owner, lower: Owner) => boolean
+}
+
+export type Owner = Pick<BigIntStats, "uid" | "gid">
+
 export interface Options {
   /** `undefined`: everything is new. */
   readonly lower: string | undefined
   readonly upper: string
   /** Nanoseconds since 1970. */
   readonly since: bigint | undefined
+  /** Default: `upper` holds everything. */
+  readonly overlay?: Overlay | undefined
 }
 
 export interface TreeChanges {
@@ -39,6 +51,8 @@ export interface TreeChanges {
   readonly directories: ReadonlyArray<RawPath.RawPath>
   readonly links: LinkGroups.LinkGroups
   readonly lost: ReadonlyArray<Lost>
+  /** How many names the upper directory has, its own one counted in. */
+  readonly names: number
 }
 
 /** The clock of the file system may be behind by a tick of the kernel. */
@@ -55,29 +69,52 @@ interface Walk {
   readonly lower: Buffer | undefined
   readonly upper: Buffer
   readonly since: bigint | undefined
+  readonly overlay: Overlay | undefined
   readonly pending: Array<Pending>
   readonly changes: Map<RawPath.RawPath, Change>
   readonly suspects: Array<RawPath.RawPath>
   readonly directories: Array<RawPath.RawPath>
   readonly links: LinkGroups.LinkGroups
   readonly lost: Array<Lost>
+  names: number
+}
+
+const gone = new Set(["ENOENT", "ENOTDIR", "ELOOP", "EINVAL"])
+
+/** `otherwise` where a name went away, or became something else, before it was looked at. */
+export const unlessGone = <A, B>(look: () => A, otherwise: B): A | B => {
+  try {
+    return look()
+  } catch (error) {
+    if (error instanceof Error && "code" in error && gone.has(String(error.code))) return otherwise
+    throw error
+  }
 }
 
 const namesIn = (root: Buffer, path: RawPath.RawPath): Array<string> =>
   readdirSync(RawPath.below(root, path), { encoding: "buffer" }).map(RawPath.fromBytes).toSorted()
 
 const statsOf = (root: Buffer | undefined, path: RawPath.RawPath): BigIntStats | undefined =>
-  root === undefined ? undefined : lstatSync(RawPath.below(root, path), { bigint: true, throwIfNoEntry: false })
+  root === undefined
+    ? undefined
+    : unlessGone(() => lstatSync(RawPath.below(root, path), { bigint: true, throwIfNoEntry: false }), undefined)
 
 const sameTarget = ({ lower, upper }: Walk, path: RawPath.RawPath): boolean =>
   lower !== undefined &&
-  readlinkSync(RawPath.below(lower, path), { encoding: "buffer" }).equals(
-    readlinkSync(RawPath.below(upper, path), { encoding: "buffer" })
+  unlessGone(
+    () =>
+      readlinkSync(RawPath.below(lower, path), { encoding: "buffer" }).equals(
+        readlinkSync(RawPath.below(upper, path), { encoding: "buffer" })
+      ),
+    false
   )
+
+const isSameOwner = ({ overlay }: Walk, upper: Owner, lower: Owner): boolean =>
+  overlay === undefined ? upper.uid === lower.uid && upper.gid === lower.gid : overlay.isSameOwner(upper, lower)
 
 /** The mode holds the type, too. A directory's time changes with what is in it and is not compared, as in containerd. */
 const isSame = (walk: Walk, path: RawPath.RawPath, a: BigIntStats, b: BigIntStats): boolean => {
-  if (a.mode !== b.mode || a.uid !== b.uid || a.gid !== b.gid) return false
+  if (a.mode !== b.mode || !isSameOwner(walk, a, b)) return false
   if (a.isDirectory()) return true
   if (a.mtimeNs !== b.mtimeNs || a.rdev !== b.rdev || a.size !== b.size) return false
   return !a.isSymbolicLink() || sameTarget(walk, path)
@@ -95,11 +132,21 @@ const isVisible = (walk: Walk, path: RawPath.RawPath, upper: BigIntStats, lower:
   return false
 }
 
+/** The marker is, by its name, the whiteout of this one. */
+const opaqueName = Whiteout.opaque.slice(Whiteout.prefix.length)
+
+const opaque = (directory: RawPath.RawPath): [RawPath.RawPath, Change] => {
+  const path = RawPath.join(directory, opaqueName)
+  return [path, { path, kind: "deleted", sameContent: false }]
+}
+
 const compare = (walk: Walk, path: RawPath.RawPath, upper: BigIntStats, lower: BigIntStats | undefined): void => {
   if (!upper.isDirectory()) LinkGroups.add(walk.links, path, upper, lower)
   const isKept = lower !== undefined && (lower.mode & formatMask) === (upper.mode & formatMask)
-  if (upper.isDirectory()) walk.pending.push({ path, inLower: isKept })
+  const isOpaque = isKept && walk.overlay?.opaque.has(path) === true
+  if (upper.isDirectory()) walk.pending.push({ path, inLower: isKept && !isOpaque })
   if (upper.isDirectory() && isKept) walk.directories.push(path)
+  if (isOpaque) walk.changes.set(...opaque(path))
   if (lower === undefined) {
     walk.changes.set(path, { path, kind: "added", sameContent: walk.lower === undefined })
   } else if (!isSame(walk, path, upper, lower)) {
@@ -118,9 +165,27 @@ const markDeleted = (walk: Walk, path: RawPath.RawPath, name: string): void => {
   }
 }
 
+const isDeletion = (upper: BigIntStats) => upper.isCharacterDevice() && upper.rdev === 0n
+
+/** Costs what the upper directory holds, however much the lower one does. */
+const visitOverlay = (walk: Walk, { inLower, path }: Pending): void => {
+  for (const name of unlessGone(() => namesIn(walk.upper, path), [])) {
+    walk.names += 1
+    const below = RawPath.join(path, name)
+    const lower = inLower ? statsOf(walk.lower, below) : undefined
+    const upper = statsOf(walk.upper, below)
+    if (upper === undefined) continue
+    const isGone = isDeletion(upper)
+    if (!isGone && isVisible(walk, below, upper, lower)) compare(walk, below, upper, lower)
+    // A file that became a socket is gone, too.
+    else if (lower !== undefined && (isGone || lower.isSocket() !== upper.isSocket())) markDeleted(walk, below, name)
+  }
+}
+
 const visit = (walk: Walk, { inLower, path }: Pending): void => {
   const gone = new Set(inLower && walk.lower !== undefined ? namesIn(walk.lower, path) : [])
   for (const name of namesIn(walk.upper, path)) {
+    walk.names += 1
     const below = RawPath.join(path, name)
     const lower = gone.has(name) ? statsOf(walk.lower, below) : undefined
     const upper = statsOf(walk.upper, below)
@@ -133,17 +198,19 @@ const visit = (walk: Walk, { inLower, path }: Pending): void => {
   for (const name of gone) markDeleted(walk, RawPath.join(path, name), name)
 }
 
-const begin = ({ lower, since, upper }: Options): Walk => {
+const begin = ({ lower, overlay, since, upper }: Options): Walk => {
   const walk: Walk = {
     lower: lower === undefined ? undefined : Buffer.from(lower),
     upper: Buffer.from(upper),
     since,
+    overlay,
     pending: [],
     changes: new Map(),
     suspects: [],
     directories: [],
     links: LinkGroups.make(),
-    lost: []
+    lost: [],
+    names: 1
   }
   const [before, now] = [statsOf(walk.lower, ""), lstatSync(upper, { bigint: true })]
   if (before !== undefined) compare(walk, "", now, before)
@@ -158,7 +225,7 @@ export const compareTrees = (options: Options): Effect.Effect<TreeChanges, Layer
     let started = performance.now()
     for (let next = walk.pending.pop(); next !== undefined; next = walk.pending.pop()) {
       const directory = next
-      yield* attempt(() => visit(walk, directory), "files")
+      yield* attempt(() => (options.overlay === undefined ? visit : visitOverlay)(walk, directory), "files")
       if (performance.now() - started < slice) continue
       yield* Effect.yieldNow
       started = performance.now()

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as RawPath from "./RawPath.ts"
 import type * as TarRewrite from "./TarRewrite.ts"
 
 /** Begins the name of every whiteout. What follows is the name that is gone. */
@@ -11,6 +12,10 @@ export const prefix = ".wh."
 export const opaque = ".wh..wh..opq"
 /** Begins names that aufs kept for itself, `opaque` among them. */
 export const auxiliary = ".wh..wh."
+
+/** The path of the whiteout of a path. */
+export const of = (path: RawPath.RawPath): RawPath.RawPath =>
+  RawPath.join(RawPath.parent(path) ?? "", `${prefix}${path.slice(path.lastIndexOf("/") + 1)}`)
 
 /** True for the name of a whiteout, opaque markers included. */
 export const is = (path: Uint8Array): boolean => /(?:^|\/)\.wh\.[^/]*$/.test(new TextDecoder().decode(path))

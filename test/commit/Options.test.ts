@@ -58,6 +58,21 @@ describe("check", () => {
   )
 
   it.effect.each([
+    [{ name: "a//b" }, "OciError"],
+    [{ created: "yesterday" }, "OciError"],
+    [{ platform: "nosuchos" }, "OciError"],
+    [{ changes: ["ENV"] }, "ChangeError"],
+    [{ changes: [{ _tag: "Env", pairs: [["", "x"]] }] }, "ChangeError"],
+    [{ idMap: { uids: [], gids: [] } }, "LayerError"]
+  ] as const)("has the error of the parser that refused %j as its cause", ([options, cause]) =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(Options.check({ container: "c", ...options }))
+      assert.propertyVal(error.cause, "_tag", cause)
+      assert.propertyVal(error.cause, "message", error.message)
+    })
+  )
+
+  it.effect.each([
     ["container", { container: "" }],
     ["snapshotter", { container: "c", snapshotter: "" }],
     ["parent", { container: "c", parent: "" }]
@@ -85,8 +100,10 @@ describe("check", () => {
         created: Option.none(),
         platform: Option.none(),
         pause: true,
+        differ: "auto",
         format: "auto",
         compression: "gzip",
+        compressor: "auto",
         maxLayers: 127,
         exclude: [],
         include: []

@@ -59,6 +59,15 @@ const options: ReadonlyArray<readonly [section: string, bad: ReadonlyArray<Optio
       { compressionLevel: Number.NaN },
       { compression: "zstd", compressionLevel: 23 },
       { compression: "uncompressed", compressionLevel: 1 },
+      { compression: "uncompressed", compressor: "node" },
+      { compression: "zstd", compressor: "igzip" },
+      { compression: "zstd", compressor: "pigz" },
+      { compressor: "zstd" },
+      { compressor: "node", compressionLevel: 10 },
+      { compressor: "igzip", compressionLevel: 4 },
+      { compressor: "pigz", compressionLevel: -1 },
+      { compression: "zstd", compressor: "zstd", compressionLevel: 20 },
+      { compressionConcurrency: 0 },
       { format: "docker", annotations: { a: "b" } },
       { format: "docker", compression: "zstd" }
     ]

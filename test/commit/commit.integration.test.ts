@@ -1,6 +1,6 @@
 import { copyFileSync, mkdirSync } from "node:fs"
 import { assert, layer } from "@effect/vitest"
-import { Effect, Fiber, Option } from "effect"
+import { Effect, Fiber, Layer, Option } from "effect"
 import { Commit, Images, Leases } from "effect-containerd"
 import * as BaseImage from "../support/BaseImage.ts"
 import * as Cache from "../support/Cache.ts"
@@ -38,9 +38,12 @@ touch -d '2001-02-03 04:05:06' /data/owned
 /** The differ writes no entry for the root directory, so its time is the snapshotter's. */
 const belowRoot = (tree: ReadonlyArray<Tree.TreeEntry>) => tree.filter(({ path }) => path !== "/")
 
-for (const version of versions) {
-  describeDaemons(`commit on containerd ${version}`, () => {
-    layer(Host.layer(version), { excludeTestServices: true })((it) => {
+const ways = versions.flatMap((version) => (["auto", "containerd"] as const).map((differ) => ({ differ, version })))
+
+for (const { differ, version } of ways) {
+  describeDaemons(`commit on containerd ${version}, differ ${differ}`, () => {
+    const services = Layer.merge(Host.layer(version), Layer.succeed(Commit.DefaultDiffer, differ))
+    layer(services, { excludeTestServices: true })((it) => {
       const cases = Host.snapshotters.map((snapshotter) => [snapshotter] as const)
 
       it.effect.each(cases)(
@@ -377,12 +380,13 @@ for (const version of versions) {
           )
           if (result._tag === "Failure") {
             assert.notStrictEqual(version, "2.x")
+            assert.strictEqual(differ, "containerd")
             assert.strictEqual(result.failure.reason._tag, "UnsupportedCompression")
             assert.match(result.failure.message, /containerd 1\.[67].*use gzip or uncompressed/)
             assert.deepStrictEqual(yield* Inventory.take(containerd), before)
             return
           }
-          assert.strictEqual(version, "2.x")
+          assert.isTrue(version === "2.x" || differ === "auto")
           const manifest = yield* ImageJson.manifest(containerd, result.success.image.target.digest)
           assert.strictEqual(manifest.layers.at(-1)?.mediaType, "application/vnd.oci.image.layer.v1.tar+zstd")
           assert.strictEqual(

@@ -1,5 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Fiber, Ref } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Layer, Ref } from "effect"
 import { Commit, Containerd, Images, Tasks } from "effect-containerd"
 import * as Container from "../support/Container.ts"
 import { versions } from "../support/Containerd.ts"
@@ -29,9 +29,12 @@ const commitWith = Effect.fnUntraced(function* (container: Container.Container, 
   return { exit: yield* Fiber.await(fiber), calls: yield* Ref.get(injection.calls) }
 })
 
-for (const version of versions) {
-  describeDaemons(`laws of a commit on containerd ${version}`, () => {
-    layer(Host.layer(version), { excludeTestServices: true })((it) => {
+const ways = versions.flatMap((version) => (["auto", "containerd"] as const).map((differ) => ({ differ, version })))
+
+for (const { differ, version } of ways) {
+  describeDaemons(`laws of a commit on containerd ${version}, differ ${differ}`, () => {
+    const services = Layer.merge(Host.layer(version), Layer.succeed(Commit.DefaultDiffer, differ))
+    layer(services, { excludeTestServices: true })((it) => {
       it.effect(
         "leaves nothing whatever call fails, and however (laws 2 and 3); OpenSandbox: resumed after failures",
         () =>

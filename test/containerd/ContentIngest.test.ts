@@ -62,7 +62,7 @@ describe("Content.Write", () => {
       ])
       assert.deepInclude(fake.writes.at(-1), { total: 2 * mib + 5, expected: "", labels: { k: "v" } })
       assert.match(fake.writes[0]?.ref ?? "", /^effect-containerd-/)
-      assert.deepStrictEqual(new Set(rpcs()), new Set(["Content.Write"]))
+      assert.deepStrictEqual(new Set(rpcs()), new Set(["Content.Write", "Introspection.Plugins"]))
       assert.strictEqual(fake.ingests.size, 0)
       yield* Effect.sleep("20 millis")
       assert.deepStrictEqual(fake.cancelled, [])

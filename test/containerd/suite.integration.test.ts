@@ -3,7 +3,7 @@ import { mkdtempSync, rmdirSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Context, Effect, Layer, type Scope } from "effect"
-import { Containerd as Client, type Mount } from "effect-containerd"
+import { Containerd as Client, Commit, type Mount } from "effect-containerd"
 import { commitSuite } from "../suite/CommitSuite.ts"
 import { contentStoreSuite } from "../suite/ContentStoreSuite.ts"
 import { differSuite } from "../suite/DifferSuite.ts"
@@ -24,6 +24,8 @@ const layer = (version: Containerd.Version): Layer.Layer<Client.Services | Daemo
   Layer.unwrap(Effect.map(Daemon, ({ address }) => Client.layer({ address }))).pipe(
     Layer.provideMerge(Layer.effect(Daemon, Containerd.start(version)))
   )
+
+const byTheDaemon = Layer.succeed(Commit.DefaultDiffer, "containerd")
 
 /** By `ctr`, which unpacks the image first, and needs to be told what the image says already. */
 const container = (snapshotter: string) => (image: string, id?: string) =>
@@ -63,11 +65,16 @@ for (const version of Containerd.versions) {
       snapshotterSuite(`${version} ${snapshotter}`, layer(version), traits)
       differSuite(`${version} ${snapshotter}`, layer(version), traits)
       const withContainers = { ...traits, container: container(snapshotter) }
-      commitSuite(`${version} ${snapshotter}`, layer(version), withContainers)
+      const services = Layer.merge(layer(version), byTheDaemon)
+      commitSuite(`${version} ${snapshotter}`, services, withContainers)
       // What options do may depend on the version and on the snapshotter, but not on both.
       if (snapshotter === "overlayfs" || version === "2.x") {
-        optionsSuite(`${version} ${snapshotter}`, layer(version), withContainers)
+        optionsSuite(`${version} ${snapshotter}`, services, withContainers)
       }
     }
+    const onTheHost = { backend, version, snapshotter: "overlayfs", host: true, root: true, mount }
+    const withContainers = { ...onTheHost, container: container("overlayfs") }
+    commitSuite(`${version} host`, layer(version), withContainers)
+    optionsSuite(`${version} host`, layer(version), withContainers)
   })
 }

@@ -1,33 +1,14 @@
 import { assert, layer } from "@effect/vitest"
-import { Context, Effect, Layer, Option, Schema } from "effect"
-import { type Containerd as Client, Commit, type ContainerdError, Docker } from "effect-containerd"
-import * as BaseImage from "../support/BaseImage.ts"
-import * as Containerd from "../support/Containerd.ts"
+import { Effect, Option, Schema } from "effect"
+import { Commit } from "effect-containerd"
+import * as Cli from "../support/Cli.ts"
 import { describeDaemons } from "../support/Daemons.ts"
-import * as Dockerd from "../support/Dockerd.ts"
-import type { DaemonError } from "../support/Process.ts"
-
-class Engine extends Context.Service<
-  Engine,
-  Dockerd.RunningDockerd & { readonly containerd: Containerd.RunningContainerd }
->()("test/Engine") {}
-
-const make = Effect.gen(function* () {
-  const containerd = yield* Containerd.start("2.x")
-  const dockerd = yield* Dockerd.start(containerd)
-  const base = yield* BaseImage.busybox({ ref: "docker.io/library/base:1" })
-  yield* dockerd.docker(["load", "--input", base.archive])
-  return { ...dockerd, containerd }
-})
-
-const docker: Layer.Layer<Engine | Client.Services, ContainerdError.ContainerdError | DaemonError> = Layer.unwrap(
-  Effect.map(Engine, ({ socket }) => Docker.layer({ socket }))
-).pipe(Layer.provideMerge(Layer.effect(Engine, make)))
+import { Engine, layer as engine, runDetached } from "./Engine.ts"
 
 const Inspected = Schema.fromJsonString(Schema.Array(Schema.Record(Schema.String, Schema.Unknown)))
 
-/** What differs between any two images. */
-const own = ["Id", "RepoTags", "RepoDigests", "Created", "Size", "RootFS", "Metadata", "Descriptor"]
+/** Names and times, and what follows from the digest and the size of the manifest, which Docker indents. */
+const own = ["Id", "RepoTags", "RepoDigests", "Created", "Metadata", "Descriptor", "Size"]
 
 /** What Docker says of an image, but for its identity. */
 const inspect = Effect.fnUntraced(function* (image: string) {
@@ -48,11 +29,10 @@ const records = Effect.gen(function* () {
 })
 
 const runFlags = ["--network", "none"]
-/** Without the empty directory that Docker made to mount /bound: ours leaves that out. */
-const every = "find / -xdev -not -path /bound -not -path '/proc/*' -not -path '/sys/*' | sort"
+const every = "find / -xdev -not -path '/proc/*' -not -path '/sys/*' | sort"
 
 describeDaemons("containers of a Docker Engine", () => {
-  layer(docker, { excludeTestServices: true })((it) => {
+  layer(engine, { excludeTestServices: true })((it) => {
     it.effect("are committed by name, running and stopped, and Docker takes the images for its own", () =>
       Effect.gen(function* () {
         const { docker } = yield* Engine
@@ -100,7 +80,13 @@ describeDaemons("containers of a Docker Engine", () => {
           if (command === "run")
             yield* docker(["exec", "-u", "0", id, "sh", "-c", "echo one > /one; rm /data/delete.txt"])
           yield* docker(["commit", "-a", "me", "-m", "text", "-c", "ENV B=$A", id, `theirs:${i}`])
-          const options = { author: "me", message: "text", changes: ["ENV B=$A"] }
+          const options = {
+            author: "me",
+            message: "text",
+            changes: ["ENV B=$A"],
+            differ: "containerd",
+            stubs: "keep"
+          } as const
           yield* Commit.commit({ container: id, name: `ours:${i}`, ...options })
           assert.deepStrictEqual(yield* inspect(`ours:${i}`), yield* inspect(`theirs:${i}`))
           const [ours, theirs] = yield* Effect.forEach(["ours", "theirs"], (name) =>
@@ -109,6 +95,29 @@ describeDaemons("containers of a Docker Engine", () => {
           assert.strictEqual(ours, theirs)
           yield* docker(["rm", "-f", "-v", id])
         }
+      })
+    )
+
+    it.effect("are committed by `npm run commit -- --docker`, with the flags of docker commit", () =>
+      Effect.gen(function* () {
+        const { containerd, docker, socket } = yield* Engine
+        const id = yield* runDetached("echo one > /one", "--name", "flags", "-e", "A=1")
+        const flags = ["-a", "me", "-m", "text", "-c", "ENV B=$A", "-c", 'CMD ["cat", "/one"]']
+        yield* docker(["commit", "--pause=false", ...flags, "flags", "theirs:9"])
+        const { exitCode, stderr, stdout } = yield* Cli.run(containerd, [
+          ...[`--docker=${socket}`, "--no-pause", "--quiet", ...flags],
+          ...["flags", "ours:9"]
+        ])
+        assert.deepStrictEqual({ exitCode, stderr }, { exitCode: 0, stderr: "" })
+        assert.strictEqual(stdout, yield* docker(["image", "inspect", "-f", "{{.Id}}", "ours:9"]))
+        // The layer is read in another way here, so its bytes are others.
+        const [ours, theirs] = [yield* inspect("ours:9"), yield* inspect("theirs:9")]
+        assert.deepStrictEqual({ ...ours, RootFS: undefined }, { ...theirs, RootFS: undefined })
+        assert.strictEqual(yield* docker(["run", "--rm", ...runFlags, "ours:9"]), "one\n")
+        const gone = yield* Cli.run(containerd, [`--docker=${socket}`, "gone"])
+        assert.strictEqual(gone.exitCode, 1)
+        yield* docker(["rm", "-f", id])
+        yield* docker(["rmi", "ours:9", "theirs:9"])
       })
     )
 

@@ -433,7 +433,9 @@ export const commitSuite = <E, R>(
       Effect.gen(function* () {
         const { id } = yield* changed()
         const before = yield* settled
-        const error = yield* Effect.flip(wreck(Commit.commit({ container: id, name: unique("app") })))
+        const error = yield* Effect.flip(
+          wreck(Commit.commit({ container: id, name: unique("app"), differ: "containerd" }))
+        )
         assert.strictEqual(error.reason, failure)
         assert.include(error.message, `no such luck (suite in step ${error.step})`)
         assert.deepStrictEqual(yield* settled, before)

@@ -9,6 +9,8 @@ export interface Where {
   /** Of containerd. */
   readonly version?: string
   readonly snapshotter?: string
+  /** Containers are read on the host, where that can be done, and not by the daemon. */
+  readonly host?: boolean
 }
 
 export interface Difference {
@@ -20,6 +22,7 @@ export interface Difference {
 }
 
 const everywhere = () => true
+const byTheDaemon = ({ host }: Where) => host !== true
 const before2 = ({ version }: Where) => version === "1.6" || version === "1.7"
 const withOverlayfs = ({ snapshotter }: Where) => snapshotter === "overlayfs"
 
@@ -52,25 +55,25 @@ export const differences = {
     embedded: "layers are written as zstd, too",
     containerd: "from 2.0 on; before, that is Unimplemented",
     why: "Node has it",
-    where: before2
+    where: (at) => before2(at) && byTheDaemon(at)
   },
   whiteoutsHaveTimes: {
     embedded: "whiteouts have the time 0",
     containerd: "the same from 2.0 on; 1.6 and 1.7 give them the time of the run",
     why: "what is gone has no time, and the same change must be the same layer (a commit with `created` rewrites them)",
-    where: before2
+    where: (at) => before2(at) && byTheDaemon(at)
   },
   timesAreWhole: {
     embedded: "modification times keep their nanoseconds",
     containerd: "the differ cuts them to whole seconds",
     why: "a layer can say them (pax), and build tools compare them",
-    where: everywhere
+    where: byTheDaemon
   },
   attributesAreCarried: {
     embedded: "all extended attributes but SELinux labels and those of overlayfs",
     containerd: "the differ writes `security.capability` only",
     why: "a layer is the change, whole",
-    where: everywhere
+    where: byTheDaemon
   },
   rootIsNamed: {
     embedded: "layers name the root directory when it changed (`./`), and such an entry is applied",

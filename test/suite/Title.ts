@@ -32,8 +32,11 @@ export const parseCase = (text: string): { readonly name: string; readonly keys:
   return { name, keys: keys.split(", ").filter(isKey) }
 }
 
-/** `embedded`, or a version of containerd and perhaps a snapshotter. */
+/** `embedded`, or a version of containerd and perhaps a snapshotter; `host` is overlayfs, read without the daemon. */
 export const parseBackend = (text: string): Where => {
   const [version = "", snapshotter = ""] = text.split(" ")
-  return text === "embedded" ? { backend: "embedded" } : { backend: "containerd", version, snapshotter }
+  if (text === "embedded") return { backend: "embedded" }
+  return snapshotter === "host"
+    ? { backend: "containerd", version, snapshotter: "overlayfs", host: true }
+    : { backend: "containerd", version, snapshotter }
 }

@@ -7,12 +7,17 @@ export type Item =
   | "containerd-1.7"
   | "containerd-2"
   | "dockerd"
+  | "buildx"
   | "runc"
   | "busybox"
   | "skopeo"
   | "umoci"
   | "podman"
+  | "buildah"
   | "attr"
+  | "igzip"
+  | "pigz"
+  | "zstd"
 
 /** The same rule as in provision.sh, so that programs outside vitest find the cache too. */
 const directory = (): string =>

@@ -30,15 +30,17 @@ export interface Options {
   readonly rootOnTmpfs?: boolean | undefined
   /** Directories that come first in the daemon's PATH. */
   readonly path?: ReadonlyArray<string> | undefined
+  readonly mountNamespace?: string | undefined
+  /** The CRI plugin, and what its sandboxes are made of. */
+  readonly cri?: { readonly sandboxImage: string } | undefined
 }
 
 const items = { "1.6": "containerd-1.6", "1.7": "containerd-1.7", "2.x": "containerd-2" } as const
 
-/** CRI, and what would write outside of our directories or listen where another daemon does. */
+const criPlugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"]
+
+/** What would write outside of our directories or listen where another daemon does. */
 const disabledPlugins = [
-  "io.containerd.grpc.v1.cri",
-  "io.containerd.cri.v1.images",
-  "io.containerd.cri.v1.runtime",
   "io.containerd.nri.v1.nri",
   "io.containerd.internal.v1.opt",
   "io.containerd.internal.v1.tracing",
@@ -48,17 +50,31 @@ const disabledPlugins = [
   "io.containerd.snapshotter.v1.zfs"
 ]
 
-const config = (options: { readonly root: string; readonly state: string; readonly address: string }): string => `
+interface Places {
+  readonly root: string
+  readonly state: string
+  readonly address: string
+}
+
+const config = (options: Places, cri: Options["cri"]): string => `
 version = 2
 root = ${JSON.stringify(options.root)}
 state = ${JSON.stringify(options.state)}
-disabled_plugins = ${JSON.stringify(disabledPlugins)}
+disabled_plugins = ${JSON.stringify([...disabledPlugins, ...(cri === undefined ? criPlugins : [])])}
 [grpc]
 address = ${JSON.stringify(options.address)}
 [ttrpc]
 address = ${JSON.stringify(`${options.address}.ttrpc`)}
 [debug]
 level = "info"
+${cri === undefined ? "" : criConfig(cri)}`
+
+/** 2.x reads this form too. */
+const criConfig = ({ sandboxImage }: NonNullable<Options["cri"]>): string => `
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = ${JSON.stringify(sandboxImage)}
+disable_apparmor = true
+restrict_oom_score_adj = true
 `
 
 /** A private containerd, which goes with the scope and takes its containers and mounts with it. */
@@ -72,7 +88,7 @@ export const start = (
     const address = join(directory, "c.sock")
     for (const dir of [root, state, tmp]) mkdirSync(dir)
     if (options.rootOnTmpfs) yield* run("mount", ["-t", "tmpfs", "tmpfs", root])
-    writeFileSync(join(directory, "config.toml"), config({ root, state, address }))
+    writeFileSync(join(directory, "config.toml"), config({ root, state, address }, options.cri))
 
     const item = items[version]
     // Temporary mounts too must be found below the directory.
@@ -84,6 +100,7 @@ export const start = (
       args: ["--config", join(directory, "config.toml")],
       env,
       logFile: join(directory, "log"),
+      mountNamespace: options.mountNamespace,
       ready: Effect.suspend(() => (existsSync(address) ? runCtr(["version"]) : failure(`no ${address}`)))
     })
     return {

@@ -20,6 +20,8 @@ export interface Spec {
   readonly args: ReadonlyArray<string>
   readonly env: Readonly<Record<string, string>>
   readonly logFile: string
+  /** Of `MountNamespace`. */
+  readonly mountNamespace?: string | undefined
   /** Succeeds as soon as the daemon answers. */
   readonly ready: Effect.Effect<unknown, DaemonError>
 }
@@ -30,7 +32,8 @@ const exitWithin = 10_000
 /** setpriv: the kernel kills the daemon with us, even when we have no time to do it. */
 const launch = (spec: Spec): ChildProcess => {
   const log = openSync(spec.logFile, "a")
-  const child = spawn("setpriv", ["--pdeathsig", "KILL", spec.program, ...spec.args], {
+  const inside = spec.mountNamespace === undefined ? [] : ["nsenter", `--mount=${spec.mountNamespace}`]
+  const child = spawn("setpriv", ["--pdeathsig", "KILL", ...inside, spec.program, ...spec.args], {
     env: spec.env,
     stdio: ["ignore", log, log]
   })

@@ -17,6 +17,8 @@ export interface RunningDockerd extends Daemon.Daemon {
 export interface Options {
   /** Joins daemon.json: userns-remap, storage-driver, … */
   readonly config?: Readonly<Record<string, unknown>> | undefined
+  /** That of its containerd. */
+  readonly mountNamespace?: string | undefined
 }
 
 /** Everything of its own, and nothing of the machine's network. */
@@ -61,6 +63,7 @@ export const start = (
       args: ["--config-file", configFile],
       env,
       logFile: join(directory, "log"),
+      mountNamespace: options.mountNamespace,
       ready: Effect.suspend(() =>
         existsSync(socket)
           ? docker(["version"])

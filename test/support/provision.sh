@@ -14,18 +14,25 @@ declare -A recipes=(
   [containerd-1.7]="trixie containerd containerd"
   [containerd-2]="sid containerd containerd"
   [dockerd]="sid dockerd docker.io docker-cli"
+  [buildx]="sid docker-buildx docker-buildx" # a plugin of docker, which runs alone, too
   [runc]="bookworm runc runc" # the newer ones need a newer glibc
   [busybox]="bookworm busybox busybox-static"
   [skopeo]="bookworm skopeo skopeo libgpgme11 libassuan0 libdevmapper1.02.1"
   [umoci]="bookworm umoci umoci"
   [podman]="bookworm podman podman conmon libgpgme11 libassuan0 libdevmapper1.02.1 libsubid4 libglib2.0-0"
+  [buildah]="bookworm buildah buildah libgpgme11 libassuan0 libdevmapper1.02.1 libsubid4"
   [attr]="bookworm getfattr attr"
+  [igzip]="bookworm igzip isal libisal2"
+  [pigz]="bookworm pigz pigz"
+  [zstd]="bookworm zstd zstd"
 )
 
 # item: the flags that its program of the same name always gets. These programs bring libraries of their own.
 declare -A wrapped=(
   [skopeo]="--insecure-policy" # it refuses to start without a policy
   [podman]=""                  # test/support/Podman.ts gives it all its settings
+  [buildah]=""
+  [igzip]=""
 )
 
 fail() {
@@ -68,7 +75,7 @@ open_release() {
 link_programs() {
   local item=$1 new=$2 program
   mkdir "$new/bin"
-  for program in "$new"/root/{bin,sbin,usr/bin,usr/sbin}/*; do
+  for program in "$new"/root/{bin,sbin,usr/bin,usr/sbin,usr/lib*/docker/cli-plugins}/*; do
     if [[ -f $program && -x $program && ! -L $program ]]; then ln -s "..${program#"$new"}" "$new/bin/"; fi
   done
   [[ -v wrapped[$item] ]] || return 0

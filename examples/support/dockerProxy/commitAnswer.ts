@@ -1,6 +1,6 @@
 /** Answers `POST /commit` with our pipeline, in dockerd's form. */
 import { STATUS_CODES } from "node:http"
-import { Console, Effect, Option, Schema } from "effect"
+import { Console, Effect, Option, Schedule, Schema } from "effect"
 import { HttpClient } from "effect/http"
 import { Commit, type CommitError, type ContainerdError } from "effect-containerd"
 import { changesProblem, optionsOf, type Route } from "./commitRequest.ts"
@@ -62,6 +62,11 @@ const refusalOf = ({ reason }: CommitError.CommitError): Refusal =>
     ? { status: daemonStatus[reason.reason._tag] ?? 500, message: reason.message }
     : { status: commitStatus[reason._tag] ?? 500, message: reason.message }
 
+const isBusy = ({ reason }: CommitError.CommitError) => reason._tag === "ContainerBusy"
+
+/** For dockerd two commits of a container at once are nothing special: so one comes after the other. */
+const untilFree = Schedule.spaced("200 millis").pipe(Schedule.upTo({ duration: "10 minutes" }))
+
 const refuse = (refusal: Refusal) => Effect.fail({ _tag: "Refused", ...refusal } as const)
 
 /** dockerd looks at the container before the changes, and says of it what it always says. */
@@ -76,6 +81,7 @@ const commit = Effect.fnUntraced(function* (request: Request, route: Route) {
   const problem = options.container === "" ? "" : changesProblem(options)
   if (problem !== undefined) return yield* orContainer(options.container, { status: 400, message: problem })
   return yield* Commit.commit(options).pipe(
+    Effect.retry({ while: isBusy, schedule: untilFree }),
     Effect.catchTag("CommitError", (error) => orContainer(options.container, refusalOf(error)))
   )
 })

@@ -1,0 +1,176 @@
+/**
+ * Captures on the container's own host: its upper directory is copied into the new snapshot while it is frozen, and all
+ * that follows reads the copy. Cost follows the change, not the image.
+ *
+ * @since 0.1.0
+ */
+import * as Path from "node:path"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import type * as Stream from "effect/Stream"
+import { commitTarget, extract, prepareTarget } from "../core/ApplyLayer.ts"
+import type { Active } from "../core/Snapshotter.ts"
+import * as ChownPass from "../host/ChownPass.ts"
+import * as HostDiff from "../host/HostDiff.ts"
+import { HostUnavailable } from "../host/HostUnavailable.ts"
+import * as Overlay from "../host/Overlay.ts"
+import * as Reader from "../host/Reader.ts"
+import * as Spool from "../host/Spool.ts"
+import type { Lost } from "../layer/Concession.ts"
+import type { Changes } from "../layer/DirectoryDiff.ts"
+import * as GnuTar from "../layer/GnuTar.ts"
+import type { LayerError } from "../layer/LayerError.ts"
+import { attempt } from "../layer/TarReader.ts"
+import * as TarRewrite from "../layer/TarRewrite.ts"
+import { writeLayer } from "../layer/WriteLayer.ts"
+import * as ChainId from "../oci/ChainId.ts"
+import * as Layer from "../oci/Layer.ts"
+import * as MediaType from "../oci/MediaType.ts"
+import type { Base } from "./Base.ts"
+import type { Below, Captured, Ready } from "./Capture.ts"
+import { judgeOf } from "./Omissions.ts"
+import type { Request } from "./Options.ts"
+import { whileFrozen } from "./Pause.ts"
+import type { Source } from "./Resolve.ts"
+import { edits } from "./RewriteLayer.ts"
+import { step } from "./Run.ts"
+
+interface Prepared {
+  readonly reader: Reader.Reader
+  /** Where the container's files are copied to. */
+  readonly target: Active
+  readonly upper: string
+  readonly userxattr: boolean
+  readonly gnuTar: GnuTar.GnuTar
+}
+
+/** Known without a call. */
+const objection = ({ snapshot, snapshotter }: Source, below: Below): string | undefined => {
+  if (snapshotter.name !== "overlayfs") return `the snapshotter is ${snapshotter.name}, not overlayfs`
+  if (snapshot.kind !== "active") return "the container's snapshot cannot be written to"
+  return below.lower === snapshot.parent ? undefined : "the layer is to hold more than the container's own change"
+}
+
+const check = (message: string | undefined) =>
+  message === undefined ? Effect.void : Effect.fail(new HostUnavailable({ message }))
+
+const findTar = Effect.flatMap(
+  GnuTar.find,
+  Option.match({
+    onSome: Effect.succeed,
+    onNone: () => Effect.fail(new HostUnavailable({ message: "there is no GNU tar" }))
+  })
+)
+
+const makeReady = Effect.fnUntraced(function* (source: Source, below: Below) {
+  yield* check(objection(source, below))
+  const { snapshot, snapshotter } = source
+  const since = Date.now()
+  const { gnuTar, mounts, target } = yield* Effect.all(
+    {
+      gnuTar: findTar,
+      mounts: snapshotter.mounts(snapshot.name),
+      target: prepareTarget(snapshotter, below.target)
+    },
+    { concurrency: "unbounded" }
+  )
+  const [container, copy] = yield* Effect.fromResult(
+    Result.all([Overlay.fromMounts(mounts), Overlay.fromMounts(target.mounts)])
+  )
+  yield* Effect.fromResult(Overlay.checkSeen(container, copy, since))
+  const reader = yield* Reader.open(container, copy)
+  return { reader, target, upper: copy.upper, userxattr: container.userxattr, gnuTar } satisfies Prepared
+})
+
+const toLine = ({ path, what }: Lost) => (path === "" ? what : `${path}: ${what}`)
+
+/** What depends on the container no longer. */
+interface Stable {
+  readonly changes: Changes
+  readonly tar: Stream.Stream<Uint8Array, LayerError>
+  /** The target holds what the tar says, and nothing else. */
+  readonly isExact: boolean
+}
+
+type Report = (lost: Lost) => void
+
+const optionsOf = (
+  { gnuTar, reader: { lower }, userxattr }: Prepared,
+  source: Source,
+  request: Request,
+  report: Report
+) => {
+  const judge = Option.getOrUndefined(judgeOf(source, request))
+  return { lower, userxattr, idMap: source.idMap, judge, gnuTar, report }
+}
+
+/** Copies everything, and looks at the copy when the container runs again. */
+const byCopy = Effect.fnUntraced(function* (prepared: Prepared, source: Source, request: Request, report: Report) {
+  const gone = yield* whileFrozen(source, request, prepared.reader.copy).pipe(step("diff"))
+  gone.forEach(report)
+  const { upper } = prepared
+  // Nothing tells when a file was copied up.
+  const options = { ...optionsOf(prepared, source, request, report), upper, since: 0n }
+  const { changes, isWhole, tar } = yield* HostDiff.diff(options).pipe(step("diff"))
+  return { changes, tar, isExact: isWhole && gone.length === 0 } satisfies Stable
+})
+
+/**
+ * Looks for what has changed, and reads that alone: a copy would have the ids of the host and could not be the snapshot,
+ * and in Docker's case it would be the whole image.
+ */
+const bySpool = Effect.fnUntraced(function* (prepared: Prepared, source: Source, request: Request, report: Report) {
+  const { lower, upper } = prepared.reader
+  const chowned = yield* attempt(() => (lower === undefined ? 0n : ChownPass.end(upper, lower)), "files")
+  const options = { ...optionsOf(prepared, source, request, report), upper, since: ChownPass.after(chowned) }
+  const spool = Path.join(prepared.upper, "layer.tar")
+  const read = Effect.tap(HostDiff.diff(options), ({ tar }) => Spool.write(tar, spool))
+  const { changes } = yield* whileFrozen(source, request, read)
+  return { changes, tar: Spool.read(spool), isExact: false } satisfies Stable
+}, step("diff"))
+
+/** None when nothing changed. */
+const layerOf = Effect.fnUntraced(function* (
+  { changes, tar }: Stable,
+  source: Source,
+  { format }: Base,
+  request: Request
+) {
+  if (changes.length === 0) return Option.none<Layer.Layer>()
+  const edit = edits(source, request)
+  const layer = yield* writeLayer(edit.length === 0 ? tar : TarRewrite.rewrite(TarRewrite.all(edit))(tar), request)
+  return Option.some(Layer.retyped(layer, MediaType.layer(format, request.compression)))
+}, step("unremap"))
+
+/** Into a new one, for the copy holds something else: what is left out, other ids. */
+const extractAnew = Effect.fnUntraced(function* ({ snapshotter }: Source, { chainId }: Base, layer: Layer.Layer) {
+  const target = yield* prepareTarget(
+    snapshotter,
+    Option.getOrElse(chainId, () => "")
+  )
+  return yield* extract(snapshotter, target, chainId, layer)
+})
+
+const capture = Effect.fnUntraced(function* (source: Source, prepared: Prepared, base: Base, request: Request) {
+  const lost: Array<Lost> = []
+  const read = source.idMap === undefined ? byCopy : bySpool
+  const stable = yield* read(prepared, source, request, (one) => lost.push(one))
+  const layer = yield* layerOf(stable, source, base, request)
+  const isExact = stable.isExact && lost.length === 0 && edits(source, request).length === 0
+  const commitCopy = ({ diffId }: Layer.Layer) =>
+    commitTarget(source.snapshotter, prepared.target, ChainId.append(base.chainId, diffId))
+  return {
+    differ: "host",
+    layer,
+    notCarried: lost.map(toLine),
+    snapshot: (layer: Layer.Layer) =>
+      (isExact ? commitCopy(layer) : extractAnew(source, base, layer)).pipe(step("apply"))
+  } satisfies Captured<unknown>
+})
+
+/** Fails with `HostUnavailable` where the container's files cannot be read here. */
+export const prepare = Effect.fnUntraced(function* (source: Source, below: Below, request: Request) {
+  const prepared = yield* makeReady(source, below)
+  return { capture: (base: Base) => capture(source, prepared, base, request) } satisfies Ready<unknown, unknown>
+})

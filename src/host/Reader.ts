@@ -1,0 +1,160 @@
+/**
+ * Reads a container's upper directory while the container may do with it what it likes: through a mount that follows no
+ * symlink, in a mount namespace of its own that is gone with its process.
+ *
+ * @since 0.1.0
+ */
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process"
+import * as Path from "node:path"
+import { createInterface } from "node:readline"
+import * as Effect from "effect/Effect"
+import type { Lost } from "../layer/Concession.ts"
+import { LayerError } from "../layer/LayerError.ts"
+import { HostUnavailable } from "./HostUnavailable.ts"
+import type { Overlay } from "./Overlay.ts"
+
+/**
+ * Mounts, and then answers each line with the exit code of what it did, until there is no more line. The
+ * lower directories are mounted as the kernel shows them together, where the new snapshot has its working directory:
+ * their own marks are the kernel's business. They are named from where they are, for a list of mount options has 4096
+ * bytes and that of a long chain of layers would have more.
+ */
+const script = `
+set -eu
+exec 2>&1
+upper=$1 target=$2 below=$3 home=$4 lowers=$5 options=$6
+mount --bind -o ro,nosymfollow,nodev "$upper" "$upper"
+mount --bind -o nosymfollow,nodev "$target" "$target"
+cd "$home"
+case $lowers in
+  '') ;;
+  *:*) mount -t overlay -o "ro,lowerdir=$lowers$options" overlay "$below" ;;
+  *) mount --bind -o ro "$lowers" "$below" ;;
+esac
+cd "$upper"
+echo =0
+while read -r command; do
+  code=0
+  case $command in
+    copy) cp -dR --preserve=mode,ownership,timestamps,links,xattr --reflink=auto . "$target/" || code=$? ;;
+  esac
+  echo "=$code"
+done
+`
+
+export interface Reader {
+  /** The container's upper directory, read only, no symlink of which leads anywhere. */
+  readonly upper: string
+  /** All lower directories as one; none without a parent. For reading. */
+  readonly lower: string | undefined
+  /**
+   * Copies everything from the upper directory to the target's, with owners, times, extended attributes and hard links;
+   * without a copy of the data where the file system can. Gives what went away while it was copied.
+   */
+  readonly copy: Effect.Effect<ReadonlyArray<Lost>, LayerError>
+}
+
+/**
+ * What becomes of a file that is changed while it is read is not known beforehand; it is no reason to fail. What has
+ * become a device may not be opened, and the number of a file that is gone may be that of a directory.
+ */
+const isRace = (line: string) =>
+  /(No such file or directory|Not a directory|Is a directory|Too many levels of symbolic links|File exists)$/.test(
+    line
+  ) ||
+  /(as it was replaced while being copied|with non-directory|with directory .*)$/.test(line) ||
+  /^cp: (will not create hard link .* to directory .*|cannot read symbolic link .*: Invalid argument)$/.test(line) ||
+  /^cp: cannot open .* for reading: (Permission denied|No such device or address)$/.test(line)
+
+const toLost = (line: string): Lost => {
+  const [, path = ""] = /'(?:\.\/)?(.*?)'/.exec(line) ?? []
+  return { path, what: `it changed while it was copied (${line})` }
+}
+
+const environment = { ...process.env, LC_ALL: "C", LIBMOUNT_FORCE_MOUNT2: "always" }
+
+const argumentsOf = (container: Overlay, target: Overlay): ReadonlyArray<string> => {
+  const home = Path.dirname(Path.dirname(container.upper))
+  const lowers = container.lowers.map((lower) => Path.relative(home, lower)).join(":")
+  const options = container.userxattr ? ",userxattr" : ""
+  return [container.upper, target.upper, belowOf(target), home, lowers, options]
+}
+
+/** The working directory of a snapshot is beside what it holds. */
+const belowOf = ({ upper }: Overlay) => Path.join(Path.dirname(upper), "work")
+
+interface Shell {
+  readonly process: ChildProcessWithoutNullStreams
+  readonly lines: AsyncIterator<string>
+  readonly ended: Promise<void>
+}
+
+const start = (args: ReadonlyArray<string>): Shell => {
+  const child = spawn("unshare", ["--mount", "--propagation", "private", "sh", "-c", script, "sh", ...args], {
+    env: environment,
+    stdio: ["pipe", "pipe", "pipe"],
+    // Its own process group, so that what it runs can be ended, too.
+    detached: true
+  })
+  child.stdin.on("error", ignore)
+  const ended = new Promise<void>((resolve) => {
+    child.on("error", () => resolve()).on("close", () => resolve())
+  })
+  return { process: child, lines: createInterface({ input: child.stdout })[Symbol.asyncIterator](), ended }
+}
+
+const ignore = () => undefined
+
+const end = ({ ended, process: { pid } }: Shell): Effect.Effect<void> =>
+  Effect.promise(() => {
+    try {
+      if (pid !== undefined) process.kill(-pid, "SIGKILL")
+    } catch {
+      // It is gone.
+    }
+    return ended
+  })
+
+interface Answer {
+  /** `""` when it ended without one. */
+  readonly code: string
+  readonly lines: ReadonlyArray<string>
+}
+
+const answer = ({ lines }: Shell): Effect.Effect<Answer> =>
+  Effect.promise(async () => {
+    const said: Array<string> = []
+    for (let next = await lines.next(); next.done !== true; next = await lines.next()) {
+      if (next.value.startsWith("=")) return { code: next.value.slice(1), lines: said }
+      said.push(next.value)
+    }
+    return { code: "", lines: said }
+  })
+
+const copy = (shell: Shell): Effect.Effect<ReadonlyArray<Lost>, LayerError> =>
+  Effect.gen(function* () {
+    shell.process.stdin.write("copy\n")
+    const { code, lines } = yield* answer(shell)
+    if (code === "0" || (code === "1" && lines.length > 0 && lines.every(isRace))) return lines.map(toLost)
+    const said = lines.slice(0, 5).join("; ") || `it ended with the code ${code || "of a signal"}`
+    return yield* new LayerError({ kind: "files", message: `cp could not copy the container's files: ${said}` })
+  })
+
+/** Ready when it is there. Ends with its scope; until then nothing but memory is used. */
+export const open = Effect.fnUntraced(function* (container: Overlay, target: Overlay) {
+  const shell = yield* Effect.acquireRelease(
+    Effect.sync(() => start(argumentsOf(container, target))),
+    end
+  )
+  const { code, lines } = yield* answer(shell)
+  if (code !== "0") {
+    const said = lines.join("; ") || "there is no unshare"
+    return yield* new HostUnavailable({ message: `the container's files cannot be mounted to read them: ${said}` })
+  }
+  const inside = (path: string) => `/proc/${shell.process.pid}/root${path}`
+  return {
+    upper: inside(container.upper),
+    lower: container.lowers.length === 0 ? undefined : inside(belowOf(target)),
+    copy: copy(shell)
+  } satisfies Reader
+})

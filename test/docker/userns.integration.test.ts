@@ -1,0 +1,114 @@
+import { chownSync } from "node:fs"
+import { assert, layer } from "@effect/vitest"
+import { Effect, Option } from "effect"
+import { Commit, Containers } from "effect-containerd"
+import * as Cache from "../support/Cache.ts"
+import { describeDaemons } from "../support/Daemons.ts"
+import { run as runProgram } from "../support/Process.ts"
+import * as Tree from "../support/Tree.ts"
+import { docker, Engine, remapped, run, runDetached } from "./Engine.ts"
+
+const change = `mkdir /home/user/dir && echo user > /home/user/dir/file && chown -R 1000:1000 /home/user/dir
+echo root > /by-root && rm /data/delete.txt && chmod 600 /data/change.txt`
+
+/** What Docker 28 cannot commit: it maps the ids of such a file once for each name. */
+const link = "ln /home/user/dir/file /home/user/dir/linked"
+
+const look =
+  "stat -c '%n %u %g %a %h' /by-root /home/user/dir /home/user/dir/file /home/user/dir/linked /data/change.txt /bin /etc/passwd; ls /data; getfattr -d -m - /by-root 2>/dev/null; true"
+
+const capability = `0x010000020020${"00".repeat(14)}`
+
+const rootOf = (id: string) => Effect.map(docker("inspect", "-f", "{{.State.Pid}}", id), (pid) => `/proc/${pid}/root`)
+
+const setCapability = Effect.fnUntraced(function* (id: string) {
+  const flags = ["-n", "security.capability", "-v", capability]
+  yield* runProgram(Cache.program("attr", "setfattr"), [...flags, `${yield* rootOf(id)}/by-root`])
+})
+
+/** The image's snapshot, with the ids that are on the disk. */
+const treeOf = Effect.fnUntraced(function* ({ chainId, snapshotter }: Commit.Committed) {
+  const { containerd } = yield* Engine
+  const namespace = "moby-100000.100000"
+  return yield* Tree.ofSnapshot(containerd, { snapshotter, namespace, key: Option.getOrThrow(chainId) })
+})
+
+const assertLinked = (tree: ReadonlyArray<Tree.TreeEntry>) => {
+  const entry = (path: string) => tree.find((found) => found.path === path)
+  assert.deepInclude(entry("/home/user/dir/file"), { uid: 1000, gid: 1000 })
+  assert.strictEqual(entry("/home/user/dir/linked")?.sameAs, "/home/user/dir/file")
+  assert.deepInclude(entry("/by-root"), { uid: 0, gid: 0, xattrs: { "security.capability": capability } })
+  assert.deepInclude(entry("/etc/passwd"), { uid: 0, gid: 0 })
+}
+
+const sizeOf = ({ layer }: Commit.Committed) => Option.getOrThrow(layer).descriptor.size
+
+describeDaemons("containers of a Docker Engine with userns-remap", () => {
+  layer(remapped, { excludeTestServices: true })((it) => {
+    it.effect("are known with the map of their ids, running and stopped", () =>
+      Effect.gen(function* () {
+        const id = yield* runDetached("true")
+        const containers = yield* Containers.Containers
+        const spec = Buffer.from((yield* containers.get(id)).spec).toString()
+        assert.include(spec, JSON.stringify({ containerID: 0, hostID: 100000, size: 65536 }))
+        yield* docker("rm", "-f", id)
+      })
+    )
+
+    for (const differ of ["host", "containerd"] as const) {
+      it.effect(`get layers with their own ids by ${differ}, as docker commit gives them`, () =>
+        Effect.gen(function* () {
+          const id = yield* runDetached(change)
+          const committed = yield* Commit.commit({ container: id, name: `ours-${differ}:1`, differ })
+          assert.strictEqual(committed.differ, differ)
+          yield* docker("commit", id, `theirs-${differ}:1`)
+          const ours = yield* run(`ours-${differ}:1`, "sh", "-c", look)
+          assert.include(ours, "/home/user/dir/file 1000 1000 644 1")
+          assert.strictEqual(ours, yield* run(`theirs-${differ}:1`, "sh", "-c", look))
+          yield* docker("exec", id, "sh", "-c", link)
+          yield* setCapability(id)
+          const linked = yield* Commit.commit({ container: id, name: `linked-${differ}:1`, differ })
+          assert.strictEqual(linked.differ, differ)
+          assertLinked(yield* treeOf(linked))
+          yield* docker("rm", "-f", id)
+        })
+      )
+    }
+
+    it.effect("get layers of what they have changed, and not of the whole image that Docker gave to their ids", () =>
+      Effect.gen(function* () {
+        const id = yield* runDetached("echo 1 > /one")
+        yield* docker("stop", "-t", "0", id)
+        const committed = yield* Commit.commit({ container: id, name: "small:1", differ: "host" })
+        assert.isBelow(sizeOf(committed), 4096)
+        assert.strictEqual(yield* run("small:1", "cat", "/one"), "1")
+        const unchanged = yield* docker("create", "--network", "none", "base:1")
+        assert.isTrue(Option.isNone((yield* Commit.commit({ container: unchanged, differ: "host" })).layer))
+        yield* docker("rm", "-f", id, unchanged)
+      })
+    )
+
+    it.effect("get what was changed under the same size and time", () =>
+      Effect.gen(function* () {
+        const hidden =
+          "cp -p /data/change.txt /tmp/old && printf CHANGED > /tmp/new && truncate -s $(stat -c %s /tmp/old) /tmp/new && cat /tmp/new > /data/change.txt && touch -r /tmp/old /data/change.txt"
+        const id = yield* runDetached(hidden)
+        yield* Commit.commit({ container: id, name: "hidden:1", differ: "host" })
+        assert.include(yield* run("hidden:1", "cat", "/data/change.txt"), "CHANGED")
+        yield* docker("rm", "-f", id)
+      })
+    )
+
+    it.effect("refuse an id that their map does not have, and name the path", () =>
+      Effect.gen(function* () {
+        const { containerd } = yield* Engine
+        const id = yield* runDetached("echo 1 > /odd")
+        chownSync(`${yield* rootOf(id)}/odd`, 5, 5)
+        const error = yield* Effect.flip(Commit.commit({ container: id, differ: "host" }))
+        assert.include(error.message, '"odd" has the uid 5')
+        assert.isTrue(containerd.isRunning)
+        yield* docker("rm", "-f", id)
+      })
+    )
+  })
+})
