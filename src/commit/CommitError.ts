@@ -9,6 +9,8 @@ import { HostUnavailable } from "../host/HostUnavailable.ts"
 import { LayerError } from "../layer/LayerError.ts"
 import { OciError } from "../oci/OciError.ts"
 
+export { HostUnavailable }
+
 const fields = { message: Schema.String }
 
 /** An option is not what it must be. Nothing was touched. `cause` is the error of the parser that refused its value. */

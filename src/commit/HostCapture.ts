@@ -8,6 +8,7 @@ import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import { commitTarget, extract, prepareTarget } from "../core/ApplyLayer.ts"
 import type { Active } from "../core/Snapshotter.ts"
@@ -17,7 +18,9 @@ import { HostUnavailable } from "../host/HostUnavailable.ts"
 import * as Overlay from "../host/Overlay.ts"
 import * as Reader from "../host/Reader.ts"
 import * as Spool from "../host/Spool.ts"
+import type { Child } from "../layer/ChildProcess.ts"
 import type { Lost } from "../layer/Concession.ts"
+import * as DiffSource from "../layer/DiffSource.ts"
 import type { Changes } from "../layer/DirectoryDiff.ts"
 import * as GnuTar from "../layer/GnuTar.ts"
 import type { LayerError } from "../layer/LayerError.ts"
@@ -42,7 +45,15 @@ interface Prepared {
   readonly target: Active
   readonly upper: string
   readonly userxattr: boolean
+  readonly tars: Tars
+}
+
+/** Programs that wait for names. */
+interface Tars {
   readonly gnuTar: GnuTar.GnuTar
+  readonly directories: Child
+  /** For the copy. */
+  readonly child?: Child | undefined
 }
 
 /** Known without a call. */
@@ -55,10 +66,14 @@ const objection = ({ snapshot, snapshotter }: Source, below: Below): string | un
 const check = (message: string | undefined) =>
   message === undefined ? Effect.void : Effect.fail(new HostUnavailable({ message }))
 
-const findTar = Effect.flatMap(
+const startTar: Effect.Effect<Tars, HostUnavailable, Scope.Scope> = Effect.flatMap(
   GnuTar.find,
   Option.match({
-    onSome: Effect.succeed,
+    onSome: (gnuTar) =>
+      Effect.map(DiffSource.start(gnuTar, { root: "/", everyContent: true }), (directories) => ({
+        gnuTar,
+        directories
+      })),
     onNone: () => Effect.fail(new HostUnavailable({ message: "there is no GNU tar" }))
   })
 )
@@ -67,11 +82,12 @@ const makeReady = Effect.fnUntraced(function* (source: Source, below: Below) {
   yield* check(objection(source, below))
   const { snapshot, snapshotter } = source
   const since = Date.now()
-  const { gnuTar, mounts, target } = yield* Effect.all(
+  const { mounts, shell, target, tars } = yield* Effect.all(
     {
-      gnuTar: findTar,
       mounts: snapshotter.mounts(snapshot.name),
-      target: prepareTarget(snapshotter, below.target)
+      target: prepareTarget(snapshotter, below.target),
+      shell: Reader.start,
+      tars: startTar
     },
     { concurrency: "unbounded" }
   )
@@ -79,8 +95,13 @@ const makeReady = Effect.fnUntraced(function* (source: Source, below: Below) {
     Result.all([Overlay.fromMounts(mounts), Overlay.fromMounts(target.mounts)])
   )
   yield* Effect.fromResult(Overlay.checkSeen(container, copy, since))
-  const reader = yield* Reader.open(container, copy)
-  return { reader, target, upper: copy.upper, userxattr: container.userxattr, gnuTar } satisfies Prepared
+  const { upper } = copy
+  const forCopy = DiffSource.start(tars.gnuTar, { root: upper, everyContent: false })
+  const { child, reader } = yield* Effect.all(
+    { child: source.idMap === undefined ? forCopy : Effect.undefined, reader: Reader.open(shell, container, copy) },
+    { concurrency: "unbounded" }
+  )
+  return { reader, target, upper, userxattr: container.userxattr, tars: { ...tars, child } } satisfies Prepared
 })
 
 const toLine = ({ path, what }: Lost) => (path === "" ? what : `${path}: ${what}`)
@@ -96,13 +117,13 @@ interface Stable {
 type Report = (lost: Lost) => void
 
 const optionsOf = (
-  { gnuTar, reader: { lower }, userxattr }: Prepared,
+  { reader: { lower }, tars, userxattr }: Prepared,
   source: Source,
   request: Request,
   report: Report
 ) => {
   const judge = Option.getOrUndefined(judgeOf(source, request))
-  return { lower, userxattr, idMap: source.idMap, judge, gnuTar, report }
+  return { lower, userxattr, idMap: source.idMap, judge, report, ...tars }
 }
 
 /** Copies everything, and looks at the copy when the container runs again. */

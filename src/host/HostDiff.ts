@@ -7,6 +7,7 @@ import { lstatSync, readdirSync } from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import type { Child } from "../layer/ChildProcess.ts"
 import type { Lost } from "../layer/Concession.ts"
 import * as DiffSource from "../layer/DiffSource.ts"
 import * as DirectoryDiff from "../layer/DirectoryDiff.ts"
@@ -15,6 +16,7 @@ import * as IdMap from "../layer/IdMap.ts"
 import { LayerError } from "../layer/LayerError.ts"
 import type { Judge } from "../layer/Omit.ts"
 import * as RawPath from "../layer/RawPath.ts"
+import type { Xattr } from "../layer/TarEntry.ts"
 import { attempt } from "../layer/TarReader.ts"
 import { type Owner, unlessGone } from "../layer/TreeChanges.ts"
 
@@ -30,6 +32,10 @@ export interface Options {
   /** What was not touched later, by the clock of the file system, and has the same attributes, is the same: nanoseconds since 1970. */
   readonly since: bigint
   readonly gnuTar: GnuTar
+  /** GNU tar, started in `/` for attributes of directories. */
+  readonly directories?: Child | undefined
+  /** GNU tar, started in `upper` for the layer. */
+  readonly child?: Child | undefined
   /** Hears what does not get into the layer. */
   readonly report: (lost: Lost) => void
 }
@@ -66,12 +72,12 @@ const isDirectory = (path: Buffer) =>
 const entriesIn = (directory: Buffer) =>
   unlessGone(() => readdirSync(directory, { withFileTypes: true, encoding: "buffer" }), [])
 
-/** Directories that are in both. Only these can hide something. */
+/** Directories that are in both. Only these can hide something, or lack an attribute. */
 const sharedDirectories = (upper: Buffer, lower: Buffer): ReadonlyArray<RawPath.RawPath> => {
   const found: Array<RawPath.RawPath> = []
   const pending: Array<RawPath.RawPath> = [""]
   for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
-    if (path !== "") found.push(path)
+    found.push(path)
     for (const entry of entriesIn(RawPath.below(upper, path))) {
       if (!entry.isDirectory()) continue
       const below = RawPath.join(path, RawPath.fromBytes(entry.name))
@@ -81,26 +87,62 @@ const sharedDirectories = (upper: Buffer, lower: Buffer): ReadonlyArray<RawPath.
   return found
 }
 
-/** Those that are marked as opaque. */
-const opaqueDirectories = Effect.fnUntraced(function* ({ gnuTar, lower, upper, userxattr }: Options) {
-  if (lower === undefined) return new Set<RawPath.RawPath>()
-  const paths = yield* attempt(() => sharedDirectories(Buffer.from(upper), Buffer.from(lower)), "files")
-  const opaque = new Set<RawPath.RawPath>()
-  const kind = kindOf({ userxattr })
-  const entries = DiffSource.fromGnuTar(gnuTar, { root: upper, paths, everyContent: false, report: () => undefined })
-  yield* Stream.runForEach(entries, (events) =>
+type Attributes = ReadonlyMap<RawPath.RawPath, ReadonlyArray<Xattr>>
+
+const none: ReadonlyArray<Xattr> = []
+
+const readAttributes = Effect.fnUntraced(function* (
+  { directories: child, gnuTar }: Options,
+  paths: ReadonlyArray<RawPath.RawPath>
+) {
+  const found = new Map<RawPath.RawPath, ReadonlyArray<Xattr>>()
+  const options = { root: "/", paths, everyContent: true, report: () => undefined, child }
+  yield* Stream.runForEach(DiffSource.fromGnuTar(gnuTar, options), (events) =>
     Effect.sync(() => {
-      for (const event of events) {
-        if (event._tag !== "Entry") continue
-        const isOpaque = event.entry.xattrs.some(({ name, value }) => kind(name) === "opaque" && value[0] === yes)
-        if (isOpaque) opaque.add(event.entry.path)
-      }
+      for (const event of events) if (event._tag === "Entry") found.set(event.entry.path, event.entry.xattrs)
     })
   )
-  return opaque
+  return found
 })
 
 const yes = 0x79
+const isOpaqueMark =
+  (kindOf: Kind) =>
+  ({ name, value }: Xattr) =>
+    kindOf(name) === "opaque" && value[0] === yes
+
+/** A layer has no word for that. */
+const removed = (lower: ReadonlyArray<Xattr>, upper: ReadonlyArray<Xattr>, kindOf: Kind): ReadonlyArray<string> => {
+  const kept = new Set(upper.map(({ name }) => name))
+  return lower.filter(({ name }) => kindOf(name) === undefined && !kept.has(name)).map(({ name }) => RawPath.show(name))
+}
+
+const belowRoot = (directory: string) => RawPath.split(RawPath.fromBytes(Buffer.from(directory))).join("/")
+
+/** Those that are marked as opaque. Reports attributes that the others have lost. */
+const opaqueDirectories = Effect.fnUntraced(function* (options: Options) {
+  const { lower, report, upper } = options
+  const opaque = new Set<RawPath.RawPath>()
+  if (lower === undefined) return opaque
+  const kind = kindOf(options)
+  const isOpaque = isOpaqueMark(kind)
+  const shared = yield* attempt(() => sharedDirectories(Buffer.from(upper), Buffer.from(lower)), "files")
+  const [above, below] = [belowRoot(upper), belowRoot(lower)]
+  const paths = shared.flatMap((path) => [RawPath.join(above, path), RawPath.join(below, path)])
+  const attributes: Attributes = yield* readAttributes(options, paths)
+  for (const path of shared) {
+    const own = attributes.get(RawPath.join(above, path)) ?? none
+    if (path !== "" && own.some(isOpaque)) {
+      opaque.add(path)
+      continue
+    }
+    for (const name of removed(attributes.get(RawPath.join(below, path)) ?? none, own, kind)) {
+      const what = `the removal of the extended attribute ${name}: a layer cannot say that of a directory`
+      report({ path: RawPath.show(path), what })
+    }
+  }
+  return opaque
+})
 
 const isMapped = (mappings: ReadonlyArray<IdMap.IdMapping>, upper: bigint, lower: bigint) =>
   Option.contains(IdMap.toContainer(mappings, Number(upper)), Number(lower))
@@ -122,10 +164,10 @@ export interface HostDiff {
 
 /** Costs what the copy holds. Fails with a `LayerError` of the kind `overlay` where only the kernel knows what it says. */
 export const diff = Effect.fnUntraced(function* (options: Options) {
-  const { gnuTar, idMap, judge, lower, report, since, upper } = options
+  const { child, gnuTar, idMap, judge, lower, report, since, upper } = options
   const overlay = { opaque: yield* opaqueDirectories(options), isSameOwner: isSameOwner(idMap) }
   const both: DirectoryDiff.Options = {
-    ...{ lower, upper, overlay, judge, report, since },
+    ...{ lower, upper, overlay, judge, report, since, child },
     xattr: isAttribute(kindOf(options)),
     gnuTar: Option.some(gnuTar)
   }

@@ -4,17 +4,18 @@
  *
  * @since 0.1.0
  */
-import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process"
 import * as Path from "node:path"
 import { createInterface } from "node:readline"
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as ChildProcess from "../layer/ChildProcess.ts"
 import type { Lost } from "../layer/Concession.ts"
 import { LayerError } from "../layer/LayerError.ts"
 import { HostUnavailable } from "./HostUnavailable.ts"
 import type { Overlay } from "./Overlay.ts"
 
 /**
- * Mounts, and then answers each line with the exit code of what it did, until there is no more line. The
+ * Is told what to mount, a line each, mounts, and then answers each line with the exit code of what it did, until there is no more line. The
  * lower directories are mounted as the kernel shows them together, where the new snapshot has its working directory:
  * their own marks are the kernel's business. They are named from where they are, for a list of mount options has 4096
  * bytes and that of a long chain of layers would have more.
@@ -22,7 +23,9 @@ import type { Overlay } from "./Overlay.ts"
 const script = `
 set -eu
 exec 2>&1
-upper=$1 target=$2 below=$3 home=$4 lowers=$5 options=$6
+export LIBMOUNT_FORCE_MOUNT2=always
+IFS=
+read -r upper; read -r target; read -r below; read -r home; read -r lowers; read -r options
 mount --bind -o ro,nosymfollow,nodev "$upper" "$upper"
 mount --bind -o nosymfollow,nodev "$target" "$target"
 cd "$home"
@@ -71,9 +74,7 @@ const toLost = (line: string): Lost => {
   return { path, what: `it changed while it was copied (${line})` }
 }
 
-const environment = { ...process.env, LC_ALL: "C", LIBMOUNT_FORCE_MOUNT2: "always" }
-
-const argumentsOf = (container: Overlay, target: Overlay): ReadonlyArray<string> => {
+const linesOf = (container: Overlay, target: Overlay): ReadonlyArray<string> => {
   const home = Path.dirname(Path.dirname(container.upper))
   const lowers = container.lowers.map((lower) => Path.relative(home, lower)).join(":")
   const options = container.userxattr ? ",userxattr" : ""
@@ -83,37 +84,16 @@ const argumentsOf = (container: Overlay, target: Overlay): ReadonlyArray<string>
 /** The working directory of a snapshot is beside what it holds. */
 const belowOf = ({ upper }: Overlay) => Path.join(Path.dirname(upper), "work")
 
-interface Shell {
-  readonly process: ChildProcessWithoutNullStreams
+export interface Shell {
+  readonly child: ChildProcess.Child
   readonly lines: AsyncIterator<string>
-  readonly ended: Promise<void>
 }
 
-const start = (args: ReadonlyArray<string>): Shell => {
-  const child = spawn("unshare", ["--mount", "--propagation", "private", "sh", "-c", script, "sh", ...args], {
-    env: environment,
-    stdio: ["pipe", "pipe", "pipe"],
-    // Its own process group, so that what it runs can be ended, too.
-    detached: true
-  })
-  child.stdin.on("error", ignore)
-  const ended = new Promise<void>((resolve) => {
-    child.on("error", () => resolve()).on("close", () => resolve())
-  })
-  return { process: child, lines: createInterface({ input: child.stdout })[Symbol.asyncIterator](), ended }
-}
-
-const ignore = () => undefined
-
-const end = ({ ended, process: { pid } }: Shell): Effect.Effect<void> =>
-  Effect.promise(() => {
-    try {
-      if (pid !== undefined) process.kill(-pid, "SIGKILL")
-    } catch {
-      // It is gone.
-    }
-    return ended
-  })
+/** A shell in a mount namespace of its own; ends with its scope. To start it takes a while, and needs to know nothing. */
+export const start: Effect.Effect<Shell, never, Scope.Scope> = Effect.map(
+  ChildProcess.startScoped("unshare", ["--mount", "--propagation", "private", "sh", "-c", script], "sh"),
+  (child) => ({ child, lines: createInterface({ input: child.stdout })[Symbol.asyncIterator]() })
+)
 
 interface Answer {
   /** `""` when it ended without one. */
@@ -133,28 +113,29 @@ const answer = ({ lines }: Shell): Effect.Effect<Answer> =>
 
 const copy = (shell: Shell): Effect.Effect<ReadonlyArray<Lost>, LayerError> =>
   Effect.gen(function* () {
-    shell.process.stdin.write("copy\n")
+    shell.child.stdin.write("copy\n")
     const { code, lines } = yield* answer(shell)
     if (code === "0" || (code === "1" && lines.length > 0 && lines.every(isRace))) return lines.map(toLost)
     const said = lines.slice(0, 5).join("; ") || `it ended with the code ${code || "of a signal"}`
     return yield* new LayerError({ kind: "files", message: `cp could not copy the container's files: ${said}` })
   })
 
-/** Ready when it is there. Ends with its scope; until then nothing but memory is used. */
-export const open = Effect.fnUntraced(function* (container: Overlay, target: Overlay) {
-  const shell = yield* Effect.acquireRelease(
-    Effect.sync(() => start(argumentsOf(container, target))),
-    end
-  )
+/** Ready when it is there. */
+export const open = Effect.fnUntraced(function* (shell: Shell, container: Overlay, target: Overlay) {
+  const named = linesOf(container, target)
+  if (named.some((path) => path.includes("\n"))) {
+    return yield* new HostUnavailable({ message: "the snapshotter's directory has a line break in its name" })
+  }
+  shell.child.stdin.write(named.map((path) => `${path}\n`).join(""))
   const { code, lines } = yield* answer(shell)
   if (code !== "0") {
     const said = lines.join("; ") || "there is no unshare"
     return yield* new HostUnavailable({ message: `the container's files cannot be mounted to read them: ${said}` })
   }
-  const inside = (path: string) => `/proc/${shell.process.pid}/root${path}`
+  const inside = (path: string) => `/proc/${shell.child.pid}/root${path}`
   return {
     upper: inside(container.upper),
     lower: container.lowers.length === 0 ? undefined : inside(belowOf(target)),
-    copy: copy(shell)
+    copy: copy(shell).pipe(Effect.withSpan("Host.copy"))
   } satisfies Reader
 })

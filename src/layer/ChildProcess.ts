@@ -46,6 +46,7 @@ export interface Child {
   readonly stdout: Readable
   /** Never rejects. Comes when the process is gone and its output was read or thrown away. */
   readonly done: Promise<Ended>
+  readonly pid: number | undefined
   readonly kill: () => void
 }
 
@@ -70,7 +71,8 @@ const collectLines = (stderr: Readable, name: string): Array<string> => {
 
 /** Starts it. Whoever starts it must end it: see {@link end}. `name` is how it calls itself in its messages. */
 export const start = (program: string, args: ReadonlyArray<string>, name: string): Child => {
-  const child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"], env: environment() })
+  // Its own process group, so that what it runs itself is ended with it.
+  const child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"], env: environment(), detached: true })
   const lines = collectLines(child.stderr, name)
   // Who reads or writes too late gets no crash: the end of the process says what went wrong.
   child.stdin.on("error", ignore)
@@ -79,7 +81,15 @@ export const start = (program: string, args: ReadonlyArray<string>, name: string
     child.on("error", (cause) => resolve({ code: null, lines: [...lines, String(cause)] }))
     child.on("close", (code) => resolve({ code, lines }))
   })
-  return { stdin: child.stdin, stdout: child.stdout, done, kill: () => void child.kill("SIGKILL") }
+  return { stdin: child.stdin, stdout: child.stdout, done, pid: child.pid, kill: () => killGroup(child.pid) }
+}
+
+const killGroup = (pid: number | undefined): void => {
+  try {
+    if (pid !== undefined) process.kill(-pid, "SIGKILL")
+  } catch {
+    // It is gone.
+  }
 }
 
 /** Kills it if it runs, and waits until it is gone. */

@@ -6,6 +6,7 @@
 import { Readable } from "node:stream"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import type { Child } from "./ChildProcess.ts"
 import type { Lost } from "./Concession.ts"
 import * as GnuTar from "./GnuTar.ts"
 import { LayerError } from "./LayerError.ts"
@@ -27,6 +28,8 @@ export interface Options {
   readonly report: (lost: Lost) => void
   /** Which extended attributes are read. Default: all. A `LayerError` that it throws ends the reading. */
   readonly xattr?: ((name: string) => boolean) | undefined
+  /** GNU tar, started for this: see {@link start}. */
+  readonly child?: Child | undefined
 }
 
 /** In the order of the paths; what is gone meanwhile is left out. */
@@ -36,7 +39,7 @@ export type Source = Stream.Stream<ReadonlyArray<Event>, LayerError>
  * SELinux labels belong to the policy of a machine: no tool puts them into a layer. ACLs come as extended attributes,
  * which is what everybody reads.
  */
-const args = ({ everyContent, root }: Options): ReadonlyArray<string> => [
+const args = ({ everyContent, root }: Pick<Options, "everyContent" | "root">): ReadonlyArray<string> => [
   ...[
     "-c",
     "-f",
@@ -64,12 +67,15 @@ function* listed(paths: ReadonlyArray<RawPath.RawPath>): Generator<Buffer> {
 }
 
 /** GNU tar writes "=" in the name of an attribute as `%3D`, for pax has no other way, and then "%" as `%25`. */
-const withPlainXattrs = (entry: TarEntry.TarEntry, report: Options["report"]): TarEntry.TarEntry => {
+const plainName = (name: string) => name.replaceAll("%3D", "=").replaceAll("%25", "%")
+
+/** Those that a layer can say; all of them to compare. */
+const withPlainXattrs = (entry: TarEntry.TarEntry, { everyContent, report }: Options): TarEntry.TarEntry => {
   if (!entry.xattrs.some(({ name }) => name.includes("%"))) return entry
-  const xattrs = entry.xattrs.flatMap(({ name, value }) => {
-    if (!name.includes("%3D")) return [{ name: name.replaceAll("%25", "%"), value }]
-    const shown = RawPath.show(name.replaceAll("%3D", "=").replaceAll("%25", "%"))
-    const what = `the extended attribute ${shown}: a layer cannot say a name with "="`
+  const xattrs = entry.xattrs.flatMap(({ name: written, value }) => {
+    const name = plainName(written)
+    if (everyContent || !name.includes("=")) return [{ name, value }]
+    const what = `the extended attribute ${RawPath.show(name)}: a layer cannot say a name with "="`
     report({ path: RawPath.show(entry.path), what })
     return []
   })
@@ -113,7 +119,7 @@ const toEvents = (
     if (event._tag !== "Entry") continue
     const entry = TarEntry.decode(event.header)
     const path = RawPath.split(entry.path).join("/")
-    events.push({ _tag: "Entry", entry: withPlainXattrs(selected({ ...entry, path }, options), options.report) })
+    events.push({ _tag: "Entry", entry: withPlainXattrs(selected({ ...entry, path }, options), options) })
   }
   return events
 }
@@ -132,11 +138,15 @@ const check = (outcome: GnuTar.Ended, report: Options["report"]): Effect.Effect<
   return Effect.void
 }
 
+/** Waits for names until its scope closes. To start it takes a while, which need not be when the names are there. */
+export const start = (tar: GnuTar.GnuTar, options: Pick<Options, "everyContent" | "root">) =>
+  GnuTar.startScoped(tar, args(options))
+
 export const fromGnuTar = (tar: GnuTar.GnuTar, options: Options): Source =>
   Stream.unwrap(
     Effect.gen(function* () {
       if (options.paths.length === 0) return Stream.empty
-      const child = yield* GnuTar.startScoped(tar, args(options))
+      const child = options.child ?? (yield* start(tar, options))
       Readable.from(listed(options.paths)).pipe(child.stdin)
       const reader = TarReader.make()
       const output = Stream.fromAsyncIterable(

@@ -46,6 +46,8 @@ export interface Options {
   readonly edit?: TarRewrite.Edit | undefined
   /** Hears what does not get into the layer, such as sockets, and files that changed while they were read. */
   readonly report?: ((lost: Lost) => void) | undefined
+  /** GNU tar, started to read `upper` for {@link write}. */
+  readonly child?: DiffSource.Options["child"]
   /** Default: the one in the PATH. Without one, extended attributes are left out and reported. */
   readonly gnuTar?: Option.Option<GnuTar.GnuTar> | undefined
 }
@@ -171,7 +173,8 @@ export const find = Effect.fnUntraced(function* (given: Options) {
   LinkGroups.complete(found.links, isChanged, (path) => all.set(path, { path, kind: "context", sameContent: true }))
   withParents(all)
   const directories = found.directories.filter(isChanged)
-  if (lower !== undefined && directories.length > 0) {
+  // Who knows the marks of an overlay's directories has read the attributes.
+  if (lower !== undefined && overlay === undefined && directories.length > 0) {
     const lost = yield* CompareEntries.removedXattrs(yield* bothOf(options, lower, directories))
     lost.forEach(report)
   }
@@ -192,6 +195,20 @@ const joined = (entry: TarEntry.TarEntry, { firstName }: TreeChanges.Change): Ta
   firstName === undefined || !["3", "4", "6"].includes(entry.type)
     ? entry
     : { ...entry, type: "1", link: firstName, major: 0, minor: 0, xattrs: [] }
+
+/**
+ * Those who unpack a hard link give the file to its owner once more, by which the kernel takes its capabilities away: so
+ * each name says them, as in the layers of containerd and Docker.
+ */
+const withCapabilities = () => {
+  const found = new Map<RawPath.RawPath, TarEntry.TarEntry["xattrs"]>()
+  return (entry: TarEntry.TarEntry, { firstName = "" }: TreeChanges.Change): TarEntry.TarEntry => {
+    if (entry.type === "1") return { ...entry, xattrs: found.get(firstName) ?? entry.xattrs }
+    const capabilities = entry.xattrs.filter(({ name }) => name === "security.capability")
+    if (capabilities.length > 0) found.set(entry.path, capabilities)
+    return entry
+  }
+}
 
 const least = 16 * 1024
 
@@ -220,6 +237,7 @@ const joinSmall = (parts: ReadonlyArray<Uint8Array>): ReadonlyArray<Uint8Array> 
 const merger = (list: Changes, { lower, metadata = Metadata.empty, report = ignore, upper: root }: Options) => {
   let next = 0
   let padding: Uint8Array = new Uint8Array()
+  const capable = withCapabilities()
 
   /** Whiteouts that come before a path, or before the end. */
   const upTo = (path: RawPath.RawPath | undefined, out: Array<Uint8Array>): TreeChanges.Change | undefined => {
@@ -243,7 +261,8 @@ const merger = (list: Changes, { lower, metadata = Metadata.empty, report = igno
     const { sameContent } = change
     const whole = joined(entry, change)
     const isPlain = metadata === Metadata.empty
-    out.push(TarEntry.encode(isPlain ? whole : Metadata.restore(metadata, whole, { root, lower, sameContent })))
+    const restored = isPlain ? whole : Metadata.restore(metadata, whole, { root, lower, sameContent })
+    out.push(TarEntry.encode(capable(restored, change)))
     padding = TarReader.padding(entry.size)
   }
 
@@ -277,7 +296,7 @@ export const write = (list: Changes, given: Options): Stream.Stream<Uint8Array, 
       const sourceOf = yield* sourcesOf(options)
       const paths = list.filter(({ kind }) => kind !== "deleted").map(({ path }) => path)
       const { end, push } = merger(list, options)
-      const layer = sourceOf({ root, paths, everyContent: false, report, xattr: options.xattr }).pipe(
+      const layer = sourceOf({ root, paths, everyContent: false, report, xattr: options.xattr, child: options.child }).pipe(
         Stream.mapEffect((events) => TarReader.attempt(() => push(events))),
         Stream.concat(Stream.fromEffect(TarReader.attempt(end))),
         Stream.map(joinSmall),

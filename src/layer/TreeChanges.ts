@@ -117,6 +117,8 @@ const isSame = (walk: Walk, path: RawPath.RawPath, a: BigIntStats, b: BigIntStat
   if (a.mode !== b.mode || !isSameOwner(walk, a, b)) return false
   if (a.isDirectory()) return true
   if (a.mtimeNs !== b.mtimeNs || a.rdev !== b.rdev || a.size !== b.size) return false
+  // To write to one name of a file parts it from the others, which may all be in the lower directory.
+  if (walk.overlay !== undefined && a.nlink !== b.nlink) return false
   return !a.isSymbolicLink() || sameTarget(walk, path)
 }
 

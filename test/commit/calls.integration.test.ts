@@ -20,8 +20,8 @@ const callsOf = Effect.fnUntraced(function* (options: Commit.CommitOptions) {
   return Object.fromEntries([...counts].sort())
 })
 
-/** Of a small change to a running container of an image with one layer. */
-const smallChange = {
+/** Of a small change to a running container of an image with one layer, by containerd's differ. */
+const byTheDaemon = {
   "Containers.Get": 1,
   "Content.Info": 4,
   // The parent's manifest and config, and the layer: whether the runtime's own files are in it.
@@ -45,29 +45,52 @@ const smallChange = {
   "Tasks.Resume": 1
 }
 
+const {
+  "Diff.Apply": _apply,
+  "Diff.Diff": _diff,
+  "Snapshots.Remove": _view,
+  "Snapshots.View": _remove,
+  ...kept
+} = byTheDaemon
+
+/** On the host: the layer is written from here, with its diffID. */
+const byTheHost = { ...kept, "Content.Info": 3, "Content.Read": 2, "Content.Update": 1, "Content.Write": 3 }
+
+const ways = [
+  ["containerd", byTheDaemon],
+  ["host", byTheHost]
+] as const
+
 describeDaemons("calls of a commit", () => {
   layer(Host.layer("2.x"), { excludeTestServices: true })((it) => {
-    it.effect("makes each call once", () =>
+    it.effect.each(ways)("makes each call once (%s)", ([differ, smallChange]) =>
       Effect.gen(function* () {
         const { base, containerd } = yield* Host.Host
         const container = yield* Container.run(containerd, { image: base.ref })
         yield* container.exec("echo one > /one")
-        assert.deepStrictEqual(yield* callsOf({ container: container.id, name: "calls:1" }), smallChange)
+        assert.deepStrictEqual(yield* callsOf({ container: container.id, name: `calls-${differ}:1`, differ }), smallChange)
         // An interface definition that was loaded, a connection that was made: nothing of it is a call.
         yield* container.exec("echo two > /two")
-        assert.deepStrictEqual(yield* callsOf({ container: container.id, name: "calls:2" }), smallChange)
+        assert.deepStrictEqual(yield* callsOf({ container: container.id, name: `calls-${differ}:2`, differ }), smallChange)
       })
     )
 
-    it.effect("makes no call for a layer that is not there, and none to freeze what does not run", () =>
-      Effect.gen(function* () {
-        const { base, containerd } = yield* Host.Host
-        const container = yield* Container.create(containerd, { image: base.ref })
-        const { "Diff.Apply": _a, "Snapshots.Commit": _c, "Tasks.Pause": _f, "Tasks.Resume": _r, ...rest } = smallChange
-        // The snapshot that was made ready for the layer goes as the view does, and that of the parent is looked for.
-        const expected = { ...rest, "Content.Read": 2, "Snapshots.Remove": 2, "Snapshots.Stat": 2 }
-        assert.deepStrictEqual(yield* callsOf({ container: container.id, name: "calls:3" }), expected)
-      })
+    it.effect.each(ways)(
+      "makes no call for a layer that is not there, and none to freeze what does not run (%s)",
+      ([differ, smallChange]) =>
+        Effect.gen(function* () {
+          const { base, containerd } = yield* Host.Host
+          const container = yield* Container.create(containerd, { image: base.ref })
+          const found = yield* callsOf({ container: container.id, name: `calls-${differ}:3`, differ })
+          const { "Snapshots.Commit": _c, "Tasks.Pause": _f, "Tasks.Resume": _r, ...rest } = smallChange
+          // The snapshot that was made ready for the layer goes as the view does, and that of the parent is looked for.
+          const { "Diff.Apply": _a, ...expected } = {
+            ...{ "Diff.Apply": 0, ...rest, "Content.Read": 2, "Content.Write": 2, "Snapshots.Stat": 2 },
+            "Snapshots.Remove": differ === "host" ? 1 : 2
+          }
+          const { "Content.Update": _u, ...without } = { "Content.Update": 0, ...expected }
+          assert.deepStrictEqual(found, without)
+        })
     )
   })
 })

@@ -6,12 +6,12 @@ import { describeDaemons } from "../support/Daemons.ts"
 import * as Host from "../support/Host.ts"
 import * as Inventory from "../support/Inventory.ts"
 
-/** When each call to the daemon began and ended, in nanoseconds. */
+/** When each step and each call to the daemon began and ended, in nanoseconds. */
 const timing = (spans: Array<Tracer.Span>) =>
   Tracer.make({
     span(options) {
       const span = new Tracer.NativeSpan(options)
-      if (options.kind === "client") spans.push(span)
+      spans.push(span)
       return span
     }
   })
@@ -32,15 +32,21 @@ describeDaemons("several containers at once", () => {
       return containers
     })
 
-    it.effect("all are paused before the first is read, and all are read before the first runs on", () =>
+    const ways = [
+      ["containerd", "Diff.Diff"],
+      ["host", "Host.copy"]
+    ] as const
+
+    const order = "all are paused before the first is read, and all are read before the first runs on (%s)"
+    it.effect.each(ways)(order, ([differ, reading]) =>
       Effect.gen(function* () {
         const { containerd } = yield* Host.Host
         const containers = yield* three
         const spans: Array<Tracer.Span> = []
         const committed = yield* Commit.commitAll(
-          containers.map(({ id }, i) => ({ container: id, name: `all:${i}` }))
+          containers.map(({ id }, i) => ({ container: id, name: `all:${i}`, differ }))
         ).pipe(Effect.withTracer(timing(spans)))
-        const [paused, read, resumed] = ["Tasks.Pause", "Diff.Diff", "Tasks.Resume"].map((name) => times(spans, name))
+        const [paused, read, resumed] = ["Tasks.Pause", reading, "Tasks.Resume"].map((name) => times(spans, name))
         assert.deepStrictEqual([paused?.length, read?.length, resumed?.length], [3, 3, 3])
         for (const { begun } of read ?? []) assert.isTrue(begun >= last((paused ?? []).map(({ ended }) => ended)))
         for (const { begun } of resumed ?? []) assert.isTrue(begun >= last((read ?? []).map(({ ended }) => ended)))

@@ -109,6 +109,8 @@ for (const { differ, version } of ways) {
 
       // The overlayfs of 1.6 takes the labels and maps nothing, so that such a container cannot write.
       if (version === "1.6") return
+      // Over mounts with mapped ids, the differ of 2.x fails at capabilities of the namespace (EOVERFLOW).
+      if (version === "2.x" && differ === "containerd") return
       it.effect("gets them where the snapshot's labels say what is mapped, too; ctr run --remap-labels", () =>
         Effect.gen(function* () {
           const { base, containerd } = yield* Host.Host
