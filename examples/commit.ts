@@ -65,6 +65,7 @@ const optionsOf = (
   config,
   configFrom: args.configFrom,
   format: args.format,
+  differ: args.differ,
   compression: args.compression,
   compressionLevel: args.compressionLevel,
   compressor: args.compressor,

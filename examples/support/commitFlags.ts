@@ -104,10 +104,10 @@ export const flags = {
     Flag.withDefault("auto")
   ),
   differ: Flag.Literals("differ", ["auto", "containerd", "host"]).pipe(
-    Flag.optional,
     Flag.withDescription(
       "How the container is read: on this host's file system, or by containerd (auto: the first that can)"
-    )
+    ),
+    Flag.withDefault("auto")
   ),
   compression: Flag.Literals("compression", ["gzip", "zstd", "uncompressed"]).pipe(
     Flag.withDescription("Of the new layer"),

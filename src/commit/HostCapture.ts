@@ -57,9 +57,12 @@ interface Tars {
 }
 
 /** Known without a call. */
-const objection = ({ snapshot, snapshotter }: Source, below: Below): string | undefined => {
+const objection = (source: Source, below: Below, request: Request): string | undefined => {
+  const { idMap, snapshot, snapshotter, status } = source
   if (snapshotter.name !== "overlayfs") return `the snapshotter is ${snapshotter.name}, not overlayfs`
   if (snapshot.kind !== "active") return "the container's snapshot cannot be written to"
+  // What is not copied is read in two steps, between which it must not change.
+  if (idMap !== undefined && status === "running" && !request.pause) return "the container runs on while it is read"
   return below.lower === snapshot.parent ? undefined : "the layer is to hold more than the container's own change"
 }
 
@@ -78,8 +81,8 @@ const startTar: Effect.Effect<Tars, HostUnavailable, Scope.Scope> = Effect.flatM
   })
 )
 
-const makeReady = Effect.fnUntraced(function* (source: Source, below: Below) {
-  yield* check(objection(source, below))
+const makeReady = Effect.fnUntraced(function* (source: Source, below: Below, request: Request) {
+  yield* check(objection(source, below, request))
   const { snapshot, snapshotter } = source
   const since = Date.now()
   const { mounts, shell, target, tars } = yield* Effect.all(
@@ -192,6 +195,6 @@ const capture = Effect.fnUntraced(function* (source: Source, prepared: Prepared,
 
 /** Fails with `HostUnavailable` where the container's files cannot be read here. */
 export const prepare = Effect.fnUntraced(function* (source: Source, below: Below, request: Request) {
-  const prepared = yield* makeReady(source, below)
+  const prepared = yield* makeReady(source, below, request)
   return { capture: (base: Base) => capture(source, prepared, base, request) } satisfies Ready<unknown, unknown>
 })

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import { readFileSync } from "node:fs"
 import * as Path from "node:path"
 import { createInterface } from "node:readline"
 import * as Effect from "effect/Effect"
@@ -39,7 +40,11 @@ echo =0
 while read -r command; do
   code=0
   case $command in
-    copy) cp -dR --preserve=mode,ownership,timestamps,links,xattr --reflink=auto . "$target/" || code=$? ;;
+    copy)
+      cp -dR --preserve=mode,ownership,timestamps,links,xattr --reflink=auto . "$target/" &
+      echo "pid $!"
+      wait "$!" || code=$?
+      ;;
   esac
   echo "=$code"
 done
@@ -101,22 +106,43 @@ interface Answer {
   readonly lines: ReadonlyArray<string>
 }
 
-const answer = ({ lines }: Shell): Effect.Effect<Answer> =>
+const answer = ({ lines }: Shell, onPid: (pid: string) => void = () => undefined): Effect.Effect<Answer> =>
   Effect.promise(async () => {
     const said: Array<string> = []
     for (let next = await lines.next(); next.done !== true; next = await lines.next()) {
       if (next.value.startsWith("=")) return { code: next.value.slice(1), lines: said }
-      said.push(next.value)
+      if (next.value.startsWith("pid ")) onPid(next.value.slice(4))
+      else said.push(next.value)
     }
     return { code: "", lines: said }
   })
 
+const fifo = "cp: a FIFO took the place of a file, and nobody writes to it"
+
+/** `cp` opens what it took for a file; where that has become a FIFO, it would wait for a writer for ever. */
+const watch = (pid: string, onStuck: () => void): NodeJS.Timeout =>
+  setInterval(() => {
+    try {
+      if (readFileSync(`/proc/${pid}/wchan`, "utf8") !== "wait_for_partner") return
+      process.kill(Number(pid), "SIGKILL")
+      onStuck()
+    } catch {
+      // It has ended.
+    }
+  }, 200)
+
 const copy = (shell: Shell): Effect.Effect<ReadonlyArray<Lost>, LayerError> =>
   Effect.gen(function* () {
+    let stuck: ReadonlyArray<string> = []
+    let timer: NodeJS.Timeout | undefined
     shell.child.stdin.write("copy\n")
-    const { code, lines } = yield* answer(shell)
+    const { code, lines } = yield* answer(shell, (pid) => {
+      timer = watch(pid, () => {
+        stuck = [fifo]
+      })
+    }).pipe(Effect.ensuring(Effect.sync(() => clearInterval(timer))))
     if (code === "0" || (code === "1" && lines.length > 0 && lines.every(isRace))) return lines.map(toLost)
-    const said = lines.slice(0, 5).join("; ") || `it ended with the code ${code || "of a signal"}`
+    const said = [...stuck, ...lines].slice(0, 5).join("; ") || `it ended with the code ${code || "of a signal"}`
     return yield* new LayerError({ kind: "files", message: `cp could not copy the container's files: ${said}` })
   })
 

@@ -296,7 +296,14 @@ export const write = (list: Changes, given: Options): Stream.Stream<Uint8Array, 
       const sourceOf = yield* sourcesOf(options)
       const paths = list.filter(({ kind }) => kind !== "deleted").map(({ path }) => path)
       const { end, push } = merger(list, options)
-      const layer = sourceOf({ root, paths, everyContent: false, report, xattr: options.xattr, child: options.child }).pipe(
+      const layer = sourceOf({
+        root,
+        paths,
+        everyContent: false,
+        report,
+        xattr: options.xattr,
+        child: options.child
+      }).pipe(
         Stream.mapEffect((events) => TarReader.attempt(() => push(events))),
         Stream.concat(Stream.fromEffect(TarReader.attempt(end))),
         Stream.map(joinSmall),

@@ -1,0 +1,129 @@
+import { readdirSync, readFileSync } from "node:fs"
+import { assert, layer } from "@effect/vitest"
+import { Effect, Exit, Fiber, Option } from "effect"
+import { Commit } from "effect-containerd"
+import * as Container from "../support/Container.ts"
+import { describeDaemons } from "../support/Daemons.ts"
+import * as Debris from "../support/Debris.ts"
+import * as Host from "../support/Host.ts"
+import * as Inventory from "../support/Inventory.ts"
+import { sleep } from "../support/Process.ts"
+
+interface Process {
+  readonly pid: number
+  readonly parent: number
+  readonly command: string
+}
+
+/** A process may go at any moment. */
+const orNone = <A>(f: () => A): ReadonlyArray<A> => {
+  try {
+    return [f()]
+  } catch {
+    return []
+  }
+}
+
+const processes = (): ReadonlyArray<Process> =>
+  readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) =>
+      orNone(() => ({
+        pid: Number(name),
+        parent: Number(readFileSync(`/proc/${name}/stat`, "utf8").split(") ").at(-1)?.split(" ")[1]),
+        command: readFileSync(`/proc/${name}/cmdline`, "utf8").replaceAll("\0", " ")
+      }))
+    )
+
+/** Children of this program and theirs, but what daemons start. */
+const descendants = (of = process.pid, all = processes()): ReadonlyArray<Process> =>
+  all
+    .filter(({ command, parent }) => parent === of && !/containerd/.test(command.split(" ")[0] ?? ""))
+    .flatMap((child) => [child, ...descendants(child.pid, all)])
+
+const options = { name: "law:1", differ: "host" } as const
+
+/** A container with something to copy, and what has to be so again when a commit has failed. */
+const started = Effect.gen(function* () {
+  const { base, containerd } = yield* Host.Host
+  const container = yield* Container.run(containerd, { image: base.ref })
+  yield* container.exec("mkdir /many; for i in $(seq 3000); do echo $i > /many/$i; done; rm /data/delete.txt")
+  yield* container.exec("head -c 100000000 /dev/urandom > /big")
+  const state = Effect.gen(function* () {
+    const inventory = yield* Inventory.take(containerd)
+    return {
+      inventory,
+      status: yield* container.status,
+      mounts: Debris.mounts(containerd.directory),
+      children: descendants()
+    }
+  })
+  return { container, containerd, state }
+})
+
+/** The first of our processes that runs such a command. */
+const meet = Effect.fnUntraced(function* (command: RegExp) {
+  for (let i = 0; i < 2000; i++) {
+    const found = descendants().find((one) => command.test(one.command))
+    if (found !== undefined) return found
+    yield* sleep(2)
+  }
+  return yield* Effect.die(new Error(`nobody runs ${command}`))
+})
+
+const killed = [
+  ["the copy", /^cp -dR/, (one: Process) => one.pid],
+  ["the copy's shell", /^cp -dR/, (one: Process) => one.parent],
+  ["the copy and its shell", /^cp -dR/, (one: Process) => -one.parent],
+  ["tar", /^tar -c/, (one: Process) => one.pid]
+] as const
+
+describeDaemons("a commit by the host that ends early", () => {
+  layer(Host.layer("2.x"), { excludeTestServices: true })((it) => {
+    it.effect(
+      "leaves a running container and nothing else, whenever it is interrupted",
+      () =>
+        Effect.gen(function* () {
+          const { container, containerd, state } = yield* started
+          const before = yield* state
+          const ends = new Set<string>()
+          const whole = yield* Commit.commit({ ...options, container: container.id })
+          yield* containerd.ctr(["images", "rm", "--sync", whole.image.name])
+          for (let part = 0; part < 16; part++) {
+            const fiber = yield* Effect.forkChild(Commit.commit({ ...options, container: container.id }), {
+              startImmediately: true
+            })
+            yield* sleep((whole.durationMs * part) / 16)
+            ends.add(
+              descendants()
+                .map(({ command }) => command.split(" ")[0])
+                .join()
+            )
+            yield* Fiber.interrupt(fiber)
+            if (Exit.isSuccess(yield* Fiber.await(fiber)))
+              yield* containerd.ctr(["images", "rm", "--sync", whole.image.name])
+            assert.deepStrictEqual(yield* state, before, `interrupted at ${part} of 16`)
+          }
+          // In more than one place, as our processes tell.
+          assert.isAbove(ends.size, 1)
+        }),
+      120_000
+    )
+
+    it.effect.each(killed)("leaves the same, and says so, when somebody kills %s", ([, command, whom]) =>
+      Effect.gen(function* () {
+        const { container, state } = yield* started
+        const before = yield* state
+        const fiber = yield* Effect.forkChild(Effect.flip(Commit.commit({ ...options, container: container.id })))
+        const found = yield* meet(command)
+        process.kill(whom(found), "SIGKILL")
+        const error = yield* Fiber.join(fiber)
+        assert.strictEqual(error.reason._tag, "LayerError", error.message)
+        assert.match(error.message, /cp could not copy|GNU tar could not read/)
+        assert.deepStrictEqual(yield* state, before)
+        const again = yield* Commit.commit({ ...options, container: container.id })
+        assert.isTrue(Option.isSome(again.layer))
+      })
+    )
+  })
+})
