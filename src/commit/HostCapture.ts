@@ -8,7 +8,6 @@ import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import { commitTarget, extract, prepareTarget } from "../core/ApplyLayer.ts"
 import type { Active } from "../core/Snapshotter.ts"
@@ -18,9 +17,7 @@ import { HostUnavailable } from "../host/HostUnavailable.ts"
 import * as Overlay from "../host/Overlay.ts"
 import * as Reader from "../host/Reader.ts"
 import * as Spool from "../host/Spool.ts"
-import type { Child } from "../layer/ChildProcess.ts"
 import type { Lost } from "../layer/Concession.ts"
-import * as DiffSource from "../layer/DiffSource.ts"
 import type { Changes } from "../layer/DirectoryDiff.ts"
 import * as GnuTar from "../layer/GnuTar.ts"
 import type { LayerError } from "../layer/LayerError.ts"
@@ -45,15 +42,7 @@ interface Prepared {
   readonly target: Active
   readonly upper: string
   readonly userxattr: boolean
-  readonly tars: Tars
-}
-
-/** Programs that wait for names. */
-interface Tars {
   readonly gnuTar: GnuTar.GnuTar
-  readonly directories: Child
-  /** For the copy. */
-  readonly child?: Child | undefined
 }
 
 /** Known without a call. */
@@ -69,14 +58,10 @@ const objection = (source: Source, below: Below, request: Request): string | und
 const check = (message: string | undefined) =>
   message === undefined ? Effect.void : Effect.fail(new HostUnavailable({ message }))
 
-const startTar: Effect.Effect<Tars, HostUnavailable, Scope.Scope> = Effect.flatMap(
+const findTar = Effect.flatMap(
   GnuTar.find,
   Option.match({
-    onSome: (gnuTar) =>
-      Effect.map(DiffSource.start(gnuTar, { root: "/", everyContent: true }), (directories) => ({
-        gnuTar,
-        directories
-      })),
+    onSome: Effect.succeed,
     onNone: () => Effect.fail(new HostUnavailable({ message: "there is no GNU tar" }))
   })
 )
@@ -85,12 +70,12 @@ const makeReady = Effect.fnUntraced(function* (source: Source, below: Below, req
   yield* check(objection(source, below, request))
   const { snapshot, snapshotter } = source
   const since = Date.now()
-  const { mounts, shell, target, tars } = yield* Effect.all(
+  const gnuTar = yield* findTar
+  const { mounts, shell, target } = yield* Effect.all(
     {
       mounts: snapshotter.mounts(snapshot.name),
       target: prepareTarget(snapshotter, below.target),
-      shell: Reader.start,
-      tars: startTar
+      shell: Reader.start(gnuTar)
     },
     { concurrency: "unbounded" }
   )
@@ -98,13 +83,8 @@ const makeReady = Effect.fnUntraced(function* (source: Source, below: Below, req
     Result.all([Overlay.fromMounts(mounts), Overlay.fromMounts(target.mounts)])
   )
   yield* Effect.fromResult(Overlay.checkSeen(container, copy, since))
-  const { upper } = copy
-  const forCopy = DiffSource.start(tars.gnuTar, { root: upper, everyContent: false })
-  const { child, reader } = yield* Effect.all(
-    { child: source.idMap === undefined ? forCopy : Effect.undefined, reader: Reader.open(shell, container, copy) },
-    { concurrency: "unbounded" }
-  )
-  return { reader, target, upper, userxattr: container.userxattr, tars: { ...tars, child } } satisfies Prepared
+  const reader = yield* Reader.open(shell, container, copy)
+  return { reader, target, upper: copy.upper, userxattr: container.userxattr, gnuTar } satisfies Prepared
 })
 
 const toLine = ({ path, what }: Lost) => (path === "" ? what : `${path}: ${what}`)
@@ -120,22 +100,22 @@ interface Stable {
 type Report = (lost: Lost) => void
 
 const optionsOf = (
-  { reader: { lower }, tars, userxattr }: Prepared,
+  { gnuTar, reader: { inRoot, lower }, userxattr }: Prepared,
   source: Source,
   request: Request,
   report: Report
 ) => {
   const judge = Option.getOrUndefined(judgeOf(source, request))
-  return { lower, userxattr, idMap: source.idMap, judge, report, ...tars }
+  return { lower, userxattr, idMap: source.idMap, judge, report, gnuTar, inRoot }
 }
 
 /** Copies everything, and looks at the copy when the container runs again. */
 const byCopy = Effect.fnUntraced(function* (prepared: Prepared, source: Source, request: Request, report: Report) {
   const gone = yield* whileFrozen(source, request, prepared.reader.copy).pipe(step("diff"))
   gone.forEach(report)
-  const { upper } = prepared
+  const { reader, upper } = prepared
   // Nothing tells when a file was copied up.
-  const options = { ...optionsOf(prepared, source, request, report), upper, since: 0n }
+  const options = { ...optionsOf(prepared, source, request, report), upper, inUpper: reader.inTarget, since: 0n }
   const { changes, isWhole, tar } = yield* HostDiff.diff(options).pipe(step("diff"))
   return { changes, tar, isExact: isWhole && gone.length === 0 } satisfies Stable
 })
@@ -145,9 +125,9 @@ const byCopy = Effect.fnUntraced(function* (prepared: Prepared, source: Source, 
  * and in Docker's case it would be the whole image.
  */
 const bySpool = Effect.fnUntraced(function* (prepared: Prepared, source: Source, request: Request, report: Report) {
-  const { lower, upper } = prepared.reader
+  const { inUpper, lower, upper } = prepared.reader
   const chowned = yield* attempt(() => (lower === undefined ? 0n : ChownPass.end(upper, lower)), "files")
-  const options = { ...optionsOf(prepared, source, request, report), upper, since: ChownPass.after(chowned) }
+  const options = { ...optionsOf(prepared, source, request, report), upper, inUpper, since: ChownPass.after(chowned) }
   const spool = Path.join(prepared.upper, "layer.tar")
   const read = Effect.tap(HostDiff.diff(options), ({ tar }) => Spool.write(tar, spool))
   const { changes } = yield* whileFrozen(source, request, read)

@@ -7,7 +7,6 @@ import { lstatSync, readdirSync } from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import type { Child } from "../layer/ChildProcess.ts"
 import type { Lost } from "../layer/Concession.ts"
 import * as DiffSource from "../layer/DiffSource.ts"
 import * as DirectoryDiff from "../layer/DirectoryDiff.ts"
@@ -32,10 +31,10 @@ export interface Options {
   /** What was not touched later, by the clock of the file system, and has the same attributes, is the same: nanoseconds since 1970. */
   readonly since: bigint
   readonly gnuTar: GnuTar
-  /** GNU tar, started in `/` for attributes of directories. */
-  readonly directories?: Child | undefined
-  /** GNU tar, started in `upper` for the layer. */
-  readonly child?: Child | undefined
+  /** Runs GNU tar in `/` for attributes of directories. Default: as a child process. */
+  readonly inRoot?: DiffSource.Run | undefined
+  /** Runs GNU tar in `upper` for the layer. Default: as a child process. */
+  readonly inUpper?: DiffSource.Run | undefined
   /** Hears what does not get into the layer. */
   readonly report: (lost: Lost) => void
 }
@@ -92,11 +91,11 @@ type Attributes = ReadonlyMap<RawPath.RawPath, ReadonlyArray<Xattr>>
 const none: ReadonlyArray<Xattr> = []
 
 const readAttributes = Effect.fnUntraced(function* (
-  { directories: child, gnuTar }: Options,
+  { gnuTar, inRoot: run }: Options,
   paths: ReadonlyArray<RawPath.RawPath>
 ) {
   const found = new Map<RawPath.RawPath, ReadonlyArray<Xattr>>()
-  const options = { root: "/", paths, everyContent: true, report: () => undefined, child }
+  const options = { root: "/", paths, everyContent: true, report: () => undefined, run }
   yield* Stream.runForEach(DiffSource.fromGnuTar(gnuTar, options), (events) =>
     Effect.sync(() => {
       for (const event of events) if (event._tag === "Entry") found.set(event.entry.path, event.entry.xattrs)
@@ -164,10 +163,11 @@ export interface HostDiff {
 
 /** Costs what the copy holds. Fails with a `LayerError` of the kind `overlay` where only the kernel knows what it says. */
 export const diff = Effect.fnUntraced(function* (options: Options) {
-  const { child, gnuTar, idMap, judge, lower, report, since, upper } = options
+  const { gnuTar, idMap, judge, lower, report, since, upper } = options
   const overlay = { opaque: yield* opaqueDirectories(options), isSameOwner: isSameOwner(idMap) }
   const both: DirectoryDiff.Options = {
-    ...{ lower, upper, overlay, judge, report, since, child },
+    ...{ lower, upper, overlay, judge, report, since },
+    run: options.inUpper,
     xattr: isAttribute(kindOf(options)),
     gnuTar: Option.some(gnuTar)
   }

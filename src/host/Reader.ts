@@ -7,10 +7,13 @@
 import { readFileSync } from "node:fs"
 import * as Path from "node:path"
 import { createInterface } from "node:readline"
+import { Readable } from "node:stream"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as ChildProcess from "../layer/ChildProcess.ts"
 import type { Lost } from "../layer/Concession.ts"
+import * as DiffSource from "../layer/DiffSource.ts"
+import type { GnuTar } from "../layer/GnuTar.ts"
 import { LayerError } from "../layer/LayerError.ts"
 import { HostUnavailable } from "./HostUnavailable.ts"
 import type { Overlay } from "./Overlay.ts"
@@ -25,6 +28,8 @@ const script = `
 set -eu
 exec 2>&1
 export LIBMOUNT_FORCE_MOUNT2=always
+tar=$1
+shift
 IFS=
 read -r upper; read -r target; read -r below; read -r home; read -r lowers; read -r options
 mount --bind -o ro,nosymfollow,nodev "$upper" "$upper"
@@ -37,9 +42,12 @@ case $lowers in
 esac
 cd "$upper"
 echo =0
-while read -r command; do
+while IFS=" " read -r command size; do
   code=0
   case $command in
+    root) head -c "$size" | "$tar" -C / "$@" >&3 || code=$?; exec 3>&- ;;
+    upper) head -c "$size" | "$tar" -C "$upper" "$@" >&4 || code=$?; exec 4>&- ;;
+    target) head -c "$size" | "$tar" -C "$target" "$@" >&4 || code=$?; exec 4>&- ;;
     copy)
       cp -dR --preserve=mode,ownership,timestamps,links,xattr --reflink=auto . "$target/" &
       echo "pid $!"
@@ -51,6 +59,10 @@ done
 `
 
 export interface Reader {
+  /** GNU tar in `/`, and in the directory of that kind; once each, one after the other. */
+  readonly inRoot: DiffSource.Run
+  readonly inUpper: DiffSource.Run
+  readonly inTarget: DiffSource.Run
   /** The container's upper directory, read only, no symlink of which leads anywhere. */
   readonly upper: string
   /** All lower directories as one; none without a parent. For reading. */
@@ -94,11 +106,31 @@ export interface Shell {
   readonly lines: AsyncIterator<string>
 }
 
+const options = ["--mount", "--propagation", "private", "sh", "-c", script, "sh"]
+
+/** Two descriptors for what GNU tar writes. */
+const outputs = 2
+
 /** A shell in a mount namespace of its own; ends with its scope. To start it takes a while, and needs to know nothing. */
-export const start: Effect.Effect<Shell, never, Scope.Scope> = Effect.map(
-  ChildProcess.startScoped("unshare", ["--mount", "--propagation", "private", "sh", "-c", script], "sh"),
-  (child) => ({ child, lines: createInterface({ input: child.stdout })[Symbol.asyncIterator]() })
-)
+export const start = ({ program }: GnuTar): Effect.Effect<Shell, never, Scope.Scope> =>
+  Effect.map(
+    ChildProcess.startScoped("unshare", [...options, program, ...DiffSource.flags], "sh", outputs),
+    (child) => ({ child, lines: createInterface({ input: child.stdout })[Symbol.asyncIterator]() })
+  )
+
+/** To start a program costs this process more, the more memory it has; the shell has none. */
+const runTar =
+  (shell: Shell, where: "root" | "upper" | "target"): DiffSource.Run =>
+  (names) => {
+    const { outputs, stdin } = shell.child
+    stdin.write(`${where} ${names.length}\n`)
+    stdin.write(names)
+    const done = answer(shell).then(({ code, lines }) => ({
+      code: code === "" ? null : Number(code),
+      lines: lines.map((line) => line.replace(/^[^:]*tar: /, ""))
+    }))
+    return { stdout: outputs[where === "root" ? 0 : 1] ?? Readable.from([]), done }
+  }
 
 interface Answer {
   /** `""` when it ended without one. */
@@ -106,16 +138,15 @@ interface Answer {
   readonly lines: ReadonlyArray<string>
 }
 
-const answer = ({ lines }: Shell, onPid: (pid: string) => void = () => undefined): Effect.Effect<Answer> =>
-  Effect.promise(async () => {
-    const said: Array<string> = []
-    for (let next = await lines.next(); next.done !== true; next = await lines.next()) {
-      if (next.value.startsWith("=")) return { code: next.value.slice(1), lines: said }
-      if (next.value.startsWith("pid ")) onPid(next.value.slice(4))
-      else said.push(next.value)
-    }
-    return { code: "", lines: said }
-  })
+const answer = async ({ lines }: Shell, onPid: (pid: string) => void = () => undefined): Promise<Answer> => {
+  const said: Array<string> = []
+  for (let next = await lines.next(); next.done !== true; next = await lines.next()) {
+    if (next.value.startsWith("=")) return { code: next.value.slice(1), lines: said }
+    if (next.value.startsWith("pid ")) onPid(next.value.slice(4))
+    else said.push(next.value)
+  }
+  return { code: "", lines: said }
+}
 
 const fifo = "cp: a FIFO took the place of a file, and nobody writes to it"
 
@@ -136,11 +167,13 @@ const copy = (shell: Shell): Effect.Effect<ReadonlyArray<Lost>, LayerError> =>
     let stuck: ReadonlyArray<string> = []
     let timer: NodeJS.Timeout | undefined
     shell.child.stdin.write("copy\n")
-    const { code, lines } = yield* answer(shell, (pid) => {
-      timer = watch(pid, () => {
-        stuck = [fifo]
+    const { code, lines } = yield* Effect.promise(() =>
+      answer(shell, (pid) => {
+        timer = watch(pid, () => {
+          stuck = [fifo]
+        })
       })
-    }).pipe(Effect.ensuring(Effect.sync(() => clearInterval(timer))))
+    ).pipe(Effect.ensuring(Effect.sync(() => clearInterval(timer))))
     if (code === "0" || (code === "1" && lines.length > 0 && lines.every(isRace))) return lines.map(toLost)
     const said = [...stuck, ...lines].slice(0, 5).join("; ") || `it ended with the code ${code || "of a signal"}`
     return yield* new LayerError({ kind: "files", message: `cp could not copy the container's files: ${said}` })
@@ -153,7 +186,7 @@ export const open = Effect.fnUntraced(function* (shell: Shell, container: Overla
     return yield* new HostUnavailable({ message: "the snapshotter's directory has a line break in its name" })
   }
   shell.child.stdin.write(named.map((path) => `${path}\n`).join(""))
-  const { code, lines } = yield* answer(shell)
+  const { code, lines } = yield* Effect.promise(() => answer(shell))
   if (code !== "0") {
     const said = lines.join("; ") || "there is no unshare"
     return yield* new HostUnavailable({ message: `the container's files cannot be mounted to read them: ${said}` })
@@ -162,6 +195,9 @@ export const open = Effect.fnUntraced(function* (shell: Shell, container: Overla
   return {
     upper: inside(container.upper),
     lower: container.lowers.length === 0 ? undefined : inside(belowOf(target)),
+    inRoot: runTar(shell, "root"),
+    inUpper: runTar(shell, "upper"),
+    inTarget: runTar(shell, "target"),
     copy: copy(shell).pipe(Effect.withSpan("Host.copy"))
   } satisfies Reader
 })

@@ -3,10 +3,11 @@
  *
  * @since 0.1.0
  */
-import { Readable } from "node:stream"
+import type { Readable } from "node:stream"
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Child } from "./ChildProcess.ts"
+import type { Ended } from "./ChildProcess.ts"
 import type { Lost } from "./Concession.ts"
 import * as GnuTar from "./GnuTar.ts"
 import { LayerError } from "./LayerError.ts"
@@ -28,9 +29,18 @@ export interface Options {
   readonly report: (lost: Lost) => void
   /** Which extended attributes are read. Default: all. A `LayerError` that it throws ends the reading. */
   readonly xattr?: ((name: string) => boolean) | undefined
-  /** GNU tar, started for this: see {@link start}. */
-  readonly child?: Child | undefined
+  /** Runs GNU tar with {@link flags} in `root`. Default: as a child process of its own. */
+  readonly run?: Run | undefined
 }
+
+export interface Reading {
+  readonly stdout: Readable
+  /** Never rejects. */
+  readonly done: Promise<Ended>
+}
+
+/** Gives it the names, a NUL after each, on its standard input. */
+export type Run = (names: Uint8Array) => Reading
 
 /** In the order of the paths; what is gone meanwhile is left out. */
 export type Source = Stream.Stream<ReadonlyArray<Event>, LayerError>
@@ -39,32 +49,26 @@ export type Source = Stream.Stream<ReadonlyArray<Event>, LayerError>
  * SELinux labels belong to the policy of a machine: no tool puts them into a layer. ACLs come as extended attributes,
  * which is what everybody reads.
  */
-const args = ({ everyContent, root }: Pick<Options, "everyContent" | "root">): ReadonlyArray<string> => [
-  ...[
-    "-c",
-    "-f",
-    "-",
-    "-b",
-    "128",
-    "-C",
-    root,
-    "--format=pax",
-    "--numeric-owner",
-    "--pax-option=delete=atime,delete=ctime"
-  ],
+export const flags: ReadonlyArray<string> = [
+  ...["-c", "-f", "-", "-b", "128", "--format=pax", "--numeric-owner", "--pax-option=delete=atime,delete=ctime"],
   ...["--xattrs", "--xattrs-include=*", "--xattrs-exclude=security.selinux", "--no-acls", "--no-selinux"],
-  ...["--warning=no-timestamp", "--quoting-style=escape", ...(everyContent ? ["--hard-dereference"] : [])],
+  ...["--warning=no-timestamp", "--quoting-style=escape"],
   ...["--no-recursion", "--null", "--verbatim-files-from", "--no-unquote", "-T", "-"]
 ]
 
-const namesPerChunk = 1000
+/** A process of its own, which does not outlive the scope. */
+const runAlone = (tar: GnuTar.GnuTar, { everyContent, root }: Options): Effect.Effect<Run, never, Scope.Scope> =>
+  Effect.map(
+    GnuTar.startScoped(tar, ["-C", root, ...(everyContent ? ["--hard-dereference"] : []), ...flags]),
+    ({ done, stdin, stdout }) =>
+      (names) => {
+        stdin.end(names)
+        return { stdout, done }
+      }
+  )
 
-function* listed(paths: ReadonlyArray<RawPath.RawPath>): Generator<Buffer> {
-  for (let at = 0; at < paths.length; at += namesPerChunk) {
-    const names = paths.slice(at, at + namesPerChunk).map((path) => `${path === "" ? "." : path}\0`)
-    yield RawPath.toBytes(names.join(""))
-  }
-}
+const listed = (paths: ReadonlyArray<RawPath.RawPath>): Uint8Array =>
+  RawPath.toBytes(paths.map((path) => `${path === "" ? "." : path}\0`).join(""))
 
 /** GNU tar writes "=" in the name of an attribute as `%3D`, for pax has no other way, and then "%" as `%25`. */
 const plainName = (name: string) => name.replaceAll("%3D", "=").replaceAll("%25", "%")
@@ -138,22 +142,18 @@ const check = (outcome: GnuTar.Ended, report: Options["report"]): Effect.Effect<
   return Effect.void
 }
 
-/** Waits for names until its scope closes. To start it takes a while, which need not be when the names are there. */
-export const start = (tar: GnuTar.GnuTar, options: Pick<Options, "everyContent" | "root">) =>
-  GnuTar.startScoped(tar, args(options))
-
 export const fromGnuTar = (tar: GnuTar.GnuTar, options: Options): Source =>
   Stream.unwrap(
     Effect.gen(function* () {
       if (options.paths.length === 0) return Stream.empty
-      const child = options.child ?? (yield* start(tar, options))
-      Readable.from(listed(options.paths)).pipe(child.stdin)
+      const run = options.run ?? (yield* runAlone(tar, options))
+      const { done, stdout } = run(listed(options.paths))
       const reader = TarReader.make()
       const output = Stream.fromAsyncIterable(
-        batches(child.stdout),
+        batches(stdout),
         (cause) => new LayerError({ kind: "files", message: `reading from GNU tar: ${String(cause)}`, cause })
       )
-      const ended = Effect.promise(() => child.done).pipe(
+      const ended = Effect.promise(() => done).pipe(
         Effect.flatMap((outcome) => check(outcome, options.report)),
         Effect.andThen(TarReader.attempt(reader.finish))
       )

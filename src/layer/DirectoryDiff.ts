@@ -46,8 +46,8 @@ export interface Options {
   readonly edit?: TarRewrite.Edit | undefined
   /** Hears what does not get into the layer, such as sockets, and files that changed while they were read. */
   readonly report?: ((lost: Lost) => void) | undefined
-  /** GNU tar, started to read `upper` for {@link write}. */
-  readonly child?: DiffSource.Options["child"]
+  /** Runs GNU tar in `upper` for {@link write}. */
+  readonly run?: DiffSource.Options["run"]
   /** Default: the one in the PATH. Without one, extended attributes are left out and reported. */
   readonly gnuTar?: Option.Option<GnuTar.GnuTar> | undefined
 }
@@ -302,7 +302,7 @@ export const write = (list: Changes, given: Options): Stream.Stream<Uint8Array, 
         everyContent: false,
         report,
         xattr: options.xattr,
-        child: options.child
+        run: options.run
       }).pipe(
         Stream.mapEffect((events) => TarReader.attempt(() => push(events))),
         Stream.concat(Stream.fromEffect(TarReader.attempt(end))),

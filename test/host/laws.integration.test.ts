@@ -75,7 +75,7 @@ const killed = [
   ["the copy", /^cp -dR/, (one: Process) => one.pid],
   ["the copy's shell", /^cp -dR/, (one: Process) => one.parent],
   ["the copy and its shell", /^cp -dR/, (one: Process) => -one.parent],
-  ["tar", /^tar -c/, (one: Process) => one.pid]
+  ["tar", /^tar -C/, (one: Process) => one.pid]
 ] as const
 
 describeDaemons("a commit by the host that ends early", () => {
