@@ -19,10 +19,10 @@ import { HostUnavailable } from "./HostUnavailable.ts"
 import type { Overlay } from "./Overlay.ts"
 
 /**
- * Is told what to mount, a line each, mounts, and then answers each line with the exit code of what it did, until there is no more line. The
- * lower directories are mounted as the kernel shows them together, where the new snapshot has its working directory:
- * their own marks are the kernel's business. They are named from where they are, for a list of mount options has 4096
- * bytes and that of a long chain of layers would have more.
+ * Is told what to mount, a line each, mounts, and then answers each line with the exit code of what it did, until there
+ * is no more line. The lower directories are mounted as the kernel shows them together, where the new snapshot has its
+ * working directory: their own marks are the kernel's business. They are named from where they are, for a list of mount
+ * options has 4096 bytes and that of a long chain of layers would have more.
  */
 const script = `
 set -eu

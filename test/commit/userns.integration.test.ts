@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync } from "node:fs"
+import { copyFileSync } from "node:fs"
 import { join } from "node:path"
 import { gunzipSync } from "node:zlib"
 import { assert, layer } from "@effect/vitest"
@@ -7,7 +7,7 @@ import { Commit, ContentStore } from "effect-containerd"
 import * as Tars from "../layer/Tars.ts"
 import * as Cache from "../support/Cache.ts"
 import * as Container from "../support/Container.ts"
-import { type RunningContainerd, versions } from "../support/Containerd.ts"
+import { versions } from "../support/Containerd.ts"
 import { describeDaemons } from "../support/Daemons.ts"
 import * as Debris from "../support/Debris.ts"
 import * as Host from "../support/Host.ts"
@@ -52,16 +52,6 @@ const ownersOf = Effect.fnUntraced(function* ({ layer }: Commit.Committed) {
   return new Map(Tars.decode(gunzipSync(blob)).map(({ gid, path, uid }) => [path, `${uid}:${gid}`]))
 })
 
-/** The image as umoci unpacks it. */
-const unpacked = Effect.fnUntraced(function* (containerd: RunningContainerd, name: string) {
-  const directory = yield* Debris.directory
-  const [tar, layout] = [join(directory, "image.tar"), join(directory, "layout")]
-  yield* containerd.ctr(["images", "export", tar, name])
-  mkdirSync(layout)
-  yield* run("tar", ["-xf", tar, "-C", layout])
-  return yield* Tree.ofDirectory(yield* Umoci.unpack(layout, "1", join(directory, "bundle")))
-})
-
 const mapped = ["--uidmap", "0:100000:65536", "--gidmap", "0:100000:65536"]
 
 const hasOwnIds = Effect.fnUntraced(function* (container: Container.Container) {
@@ -82,7 +72,7 @@ const hasOwnIds = Effect.fnUntraced(function* (container: Container.Container) {
   assert.isBelow(Option.getOrThrow(committed.layer).descriptor.size, 4096)
   const key = Option.getOrThrow(committed.chainId)
   assertUnmapped(yield* Tree.ofSnapshot(containerd, { snapshotter: "overlayfs", key }))
-  assertUnmapped(yield* Effect.scoped(unpacked(containerd, committed.image.name)))
+  assertUnmapped(yield* Effect.scoped(Umoci.ofImage(containerd, committed.image.name)))
   const script = "stat -c %u /by-root /home/user/by-user"
   for (const options of [{ snapshotter: "native" }, { flags: mapped }]) {
     const said = yield* Container.runOnce(containerd, { image: committed.image.name, ...options }, script)

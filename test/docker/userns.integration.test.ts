@@ -6,6 +6,7 @@ import * as Cache from "../support/Cache.ts"
 import { describeDaemons } from "../support/Daemons.ts"
 import { run as runProgram } from "../support/Process.ts"
 import * as Tree from "../support/Tree.ts"
+import * as Umoci from "../support/Umoci.ts"
 import { docker, Engine, remapped, run, runDetached } from "./Engine.ts"
 
 const change = `mkdir /home/user/dir && echo user > /home/user/dir/file && chown -R 1000:1000 /home/user/dir
@@ -19,6 +20,8 @@ const look =
 
 const capability = `0x010000020020${"00".repeat(14)}`
 
+const namespace = "moby-100000.100000"
+
 const rootOf = (id: string) => Effect.map(docker("inspect", "-f", "{{.State.Pid}}", id), (pid) => `/proc/${pid}/root`)
 
 const setCapability = Effect.fnUntraced(function* (id: string) {
@@ -29,7 +32,6 @@ const setCapability = Effect.fnUntraced(function* (id: string) {
 /** The image's snapshot, with the ids that are on the disk. */
 const treeOf = Effect.fnUntraced(function* ({ chainId, snapshotter }: Commit.Committed) {
   const { containerd } = yield* Engine
-  const namespace = "moby-100000.100000"
   return yield* Tree.ofSnapshot(containerd, { snapshotter, namespace, key: Option.getOrThrow(chainId) })
 })
 
@@ -70,6 +72,8 @@ describeDaemons("containers of a Docker Engine with userns-remap", () => {
           const linked = yield* Commit.commit({ container: id, name: `linked-${differ}:1`, differ })
           assert.strictEqual(linked.differ, differ)
           assertLinked(yield* treeOf(linked))
+          const { containerd } = yield* Engine
+          assertLinked(yield* Umoci.ofImage(containerd, linked.image.name, namespace))
           yield* docker("rm", "-f", id)
         })
       )
