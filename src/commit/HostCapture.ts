@@ -15,12 +15,14 @@ import * as ChownPass from "../host/ChownPass.ts"
 import * as HostDiff from "../host/HostDiff.ts"
 import { HostUnavailable } from "../host/HostUnavailable.ts"
 import * as Overlay from "../host/Overlay.ts"
+import { prune } from "../host/Prune.ts"
 import * as Reader from "../host/Reader.ts"
 import * as Spool from "../host/Spool.ts"
 import type { Lost } from "../layer/Concession.ts"
 import type { Changes } from "../layer/DirectoryDiff.ts"
 import * as GnuTar from "../layer/GnuTar.ts"
 import type { LayerError } from "../layer/LayerError.ts"
+import type * as RawPath from "../layer/RawPath.ts"
 import { attempt } from "../layer/TarReader.ts"
 import * as TarRewrite from "../layer/TarRewrite.ts"
 import { writeLayer } from "../layer/WriteLayer.ts"
@@ -93,8 +95,8 @@ const toLine = ({ path, what }: Lost) => (path === "" ? what : `${path}: ${what}
 interface Stable {
   readonly changes: Changes
   readonly tar: Stream.Stream<Uint8Array, LayerError>
-  /** The target holds what the tar says, and nothing else. */
-  readonly isExact: boolean
+  /** What the target holds and the tar does not say; `undefined` when it does not hold what the tar says. */
+  readonly unlisted: ReadonlyArray<RawPath.RawPath> | undefined
 }
 
 type Report = (lost: Lost) => void
@@ -116,8 +118,8 @@ const byCopy = Effect.fnUntraced(function* (prepared: Prepared, source: Source, 
   const { reader, upper } = prepared
   // Nothing tells when a file was copied up.
   const options = { ...optionsOf(prepared, source, request, report), upper, inUpper: reader.inTarget, since: 0n }
-  const { changes, isWhole, tar } = yield* HostDiff.diff(options).pipe(step("diff"))
-  return { changes, tar, isExact: isWhole && gone.length === 0 } satisfies Stable
+  const { changes, tar, unlisted } = yield* HostDiff.diff(options).pipe(step("diff"))
+  return { changes, tar, unlisted: gone.length === 0 ? unlisted : undefined } satisfies Stable
 })
 
 /**
@@ -131,7 +133,7 @@ const bySpool = Effect.fnUntraced(function* (prepared: Prepared, source: Source,
   const spool = Path.join(prepared.upper, "layer.tar")
   const read = Effect.tap(HostDiff.diff(options), ({ tar }) => Spool.write(tar, spool))
   const { changes } = yield* whileFrozen(source, request, read)
-  return { changes, tar: Spool.read(spool), isExact: false } satisfies Stable
+  return { changes, tar: Spool.read(spool), unlisted: undefined } satisfies Stable
 }, step("diff"))
 
 /** None when nothing changed. */
@@ -147,6 +149,18 @@ const layerOf = Effect.fnUntraced(function* (
   return Option.some(Layer.retyped(layer, MediaType.layer(format, request.compression)))
 }, step("unremap"))
 
+/** The copy is the snapshot, once it holds nothing else. */
+const commitCopy = Effect.fnUntraced(function* (
+  { snapshotter }: Source,
+  { reader, target, upper }: Prepared,
+  { chainId }: Base,
+  { diffId }: Layer.Layer,
+  unlisted: ReadonlyArray<RawPath.RawPath>
+) {
+  if (unlisted.length > 0) yield* reader.touch(yield* prune(upper, unlisted))
+  return yield* commitTarget(snapshotter, target, ChainId.append(chainId, diffId))
+})
+
 /** Into a new one, for the copy holds something else: what is left out, other ids. */
 const extractAnew = Effect.fnUntraced(function* ({ snapshotter }: Source, { chainId }: Base, layer: Layer.Layer) {
   const target = yield* prepareTarget(
@@ -160,16 +174,20 @@ const capture = Effect.fnUntraced(function* (source: Source, prepared: Prepared,
   const lost: Array<Lost> = []
   const read = source.idMap === undefined ? byCopy : bySpool
   const stable = yield* read(prepared, source, request, (one) => lost.push(one))
+  const found = lost.length
   const layer = yield* layerOf(stable, source, base, request)
-  const isExact = stable.isExact && lost.length === 0 && edits(source, request).length === 0
-  const commitCopy = ({ diffId }: Layer.Layer) =>
-    commitTarget(source.snapshotter, prepared.target, ChainId.append(base.chainId, diffId))
+  // What could not be written, or was edited on its way, is other in the copy.
+  const isOther = lost.length > found || edits(source, request).length > 0
+  const unlisted = isOther ? undefined : stable.unlisted
   return {
     differ: "host",
     layer,
     notCarried: lost.map(toLine),
     snapshot: (layer: Layer.Layer) =>
-      (isExact ? commitCopy(layer) : extractAnew(source, base, layer)).pipe(step("apply"))
+      (unlisted === undefined
+        ? extractAnew(source, base, layer)
+        : commitCopy(source, prepared, base, layer, unlisted)
+      ).pipe(step("apply"))
   } satisfies Captured<unknown>
 })
 

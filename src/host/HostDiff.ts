@@ -155,8 +155,8 @@ const isSameOwner =
 
 export interface HostDiff {
   readonly changes: DirectoryDiff.Changes
-  /** There is nothing in the copy that the layer does not say. */
-  readonly isWhole: boolean
+  /** What is in the copy and not in the layer; `undefined` when it is not known by name. */
+  readonly unlisted: ReadonlyArray<RawPath.RawPath> | undefined
   /** The uncompressed layer, with the ids that the copy has. */
   readonly tar: Stream.Stream<Uint8Array, LayerError>
 }
@@ -171,7 +171,11 @@ export const diff = Effect.fnUntraced(function* (options: Options) {
     xattr: isAttribute(kindOf(options)),
     gnuTar: Option.some(gnuTar)
   }
-  const { changes, names } = yield* DirectoryDiff.find(both)
-  const isWhole = changes.length - overlay.opaque.size === names
-  return { changes, isWhole, tar: DirectoryDiff.write(changes, both) } satisfies HostDiff
+  const { changes, isOther, names, unlisted } = yield* DirectoryDiff.find(both)
+  const isKnown = !isOther && changes.length - overlay.opaque.size === names - unlisted.length
+  return {
+    changes,
+    unlisted: isKnown ? unlisted : undefined,
+    tar: DirectoryDiff.write(changes, both)
+  } satisfies HostDiff
 })

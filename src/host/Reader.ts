@@ -15,8 +15,10 @@ import type { Lost } from "../layer/Concession.ts"
 import * as DiffSource from "../layer/DiffSource.ts"
 import type { GnuTar } from "../layer/GnuTar.ts"
 import { LayerError } from "../layer/LayerError.ts"
+import * as RawPath from "../layer/RawPath.ts"
 import { HostUnavailable } from "./HostUnavailable.ts"
 import type { Overlay } from "./Overlay.ts"
+import type { Timed } from "./Prune.ts"
 
 /**
  * Is told what to mount, a line each, mounts, and then answers each line with the exit code of what it did, until there
@@ -48,6 +50,7 @@ while IFS=" " read -r command size; do
     root) head -c "$size" | "$tar" -C / "$@" >&3 || code=$?; exec 3>&- ;;
     upper) head -c "$size" | "$tar" -C "$upper" "$@" >&4 || code=$?; exec 4>&- ;;
     target) head -c "$size" | "$tar" -C "$target" "$@" >&4 || code=$?; exec 4>&- ;;
+    touch) head -c "$size" | (cd "$target" && xargs -0 -n 2 touch -h -d) || code=$? ;;
     copy)
       cp -dR --preserve=mode,ownership,timestamps,links,xattr --reflink=auto . "$target/" &
       echo "pid $!"
@@ -63,6 +66,8 @@ export interface Reader {
   readonly inRoot: DiffSource.Run
   readonly inUpper: DiffSource.Run
   readonly inTarget: DiffSource.Run
+  /** Gives directories of the target their times. */
+  readonly touch: (directories: ReadonlyArray<Timed>) => Effect.Effect<void, LayerError>
   /** The container's upper directory, read only, no symlink of which leads anywhere. */
   readonly upper: string
   /** All lower directories as one; none without a parent. For reading. */
@@ -179,6 +184,24 @@ const copy = (shell: Shell): Effect.Effect<ReadonlyArray<Lost>, LayerError> =>
     return yield* new LayerError({ kind: "files", message: `cp could not copy the container's files: ${said}` })
   })
 
+const seconds = (nanos: bigint) => {
+  const fraction = ((nanos % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n
+  return `${(nanos - fraction) / 1_000_000_000n}.${String(fraction).padStart(9, "0")}`
+}
+
+const touch = (shell: Shell) =>
+  Effect.fnUntraced(function* (directories: ReadonlyArray<Timed>) {
+    if (directories.length === 0) return
+    const pairs = directories.map(({ mtime, path }) => `@${seconds(mtime)}\0./${path}\0`)
+    const bytes = RawPath.toBytes(pairs.join(""))
+    shell.child.stdin.write(`touch ${bytes.length}\n`)
+    shell.child.stdin.write(bytes)
+    const { code, lines } = yield* Effect.promise(() => answer(shell))
+    if (code === "0") return
+    const message = `touch could not give directories their times: ${lines.slice(0, 5).join("; ")}`
+    return yield* new LayerError({ kind: "files", message })
+  })
+
 /** Ready when it is there. */
 export const open = Effect.fnUntraced(function* (shell: Shell, container: Overlay, target: Overlay) {
   const named = linesOf(container, target)
@@ -198,6 +221,7 @@ export const open = Effect.fnUntraced(function* (shell: Shell, container: Overla
     inRoot: runTar(shell, "root"),
     inUpper: runTar(shell, "upper"),
     inTarget: runTar(shell, "target"),
+    touch: touch(shell),
     copy: copy(shell).pipe(Effect.withSpan("Host.copy"))
   } satisfies Reader
 })

@@ -59,6 +59,10 @@ export interface Found {
   readonly changes: Changes
   /** How many names `upper` has, its own one counted in. */
   readonly names: number
+  /** Those of an overlay's upper directory that the layer does not say. */
+  readonly unlisted: ReadonlyArray<RawPath.RawPath>
+  /** It has something where the layer says that it is gone. */
+  readonly isOther: boolean
 }
 
 const ignore = () => undefined
@@ -179,7 +183,14 @@ export const find = Effect.fnUntraced(function* (given: Options) {
     lost.forEach(report)
   }
   const list = yield* TarReader.attempt(() => withoutOmitted(inOrder(all), options), "files")
-  return { changes: withFirstNames(list, found.links), names: found.names } satisfies Found
+  const listed = new Set(list.map(({ path }) => path))
+  const unlisted = [...new Set([...found.suspects, ...found.hidden, ...all.keys()])].filter((path) => !listed.has(path))
+  return {
+    changes: withFirstNames(list, found.links),
+    names: found.names,
+    unlisted,
+    isOther: found.isOther
+  } satisfies Found
 })
 
 export const changes = (options: Options): Effect.Effect<Changes, LayerError> =>

@@ -51,6 +51,10 @@ export interface TreeChanges {
   readonly directories: ReadonlyArray<RawPath.RawPath>
   readonly links: LinkGroups.LinkGroups
   readonly lost: ReadonlyArray<Lost>
+  /** Names of an overlay's upper directory that no layer can hold, or that say what is so without them. */
+  readonly hidden: ReadonlyArray<RawPath.RawPath>
+  /** An overlay's upper directory has something where the layer says that it is gone. */
+  readonly isOther: boolean
   /** How many names the upper directory has, its own one counted in. */
   readonly names: number
 }
@@ -76,6 +80,8 @@ interface Walk {
   readonly directories: Array<RawPath.RawPath>
   readonly links: LinkGroups.LinkGroups
   readonly lost: Array<Lost>
+  readonly hidden: Array<RawPath.RawPath>
+  isOther: boolean
   names: number
 }
 
@@ -179,8 +185,11 @@ const visitOverlay = (walk: Walk, { inLower, path }: Pending): void => {
     if (upper === undefined) continue
     const isGone = isDeletion(upper)
     if (!isGone && isVisible(walk, below, upper, lower)) compare(walk, below, upper, lower)
-    // A file that became a socket is gone, too.
-    else if (lower !== undefined && (isGone || lower.isSocket() !== upper.isSocket())) markDeleted(walk, below, name)
+    else if (lower !== undefined && (isGone || lower.isSocket() !== upper.isSocket())) {
+      // A file that became a socket is gone, too.
+      markDeleted(walk, below, name)
+      walk.isOther ||= !isGone
+    } else walk.hidden.push(below)
   }
 }
 
@@ -212,6 +221,8 @@ const begin = ({ lower, overlay, since, upper }: Options): Walk => {
     directories: [],
     links: LinkGroups.make(),
     lost: [],
+    hidden: [],
+    isOther: false,
     names: 1
   }
   const [before, now] = [statsOf(walk.lower, ""), lstatSync(upper, { bigint: true })]

@@ -68,10 +68,16 @@ describeDaemons("calls of a commit", () => {
         const { base, containerd } = yield* Host.Host
         const container = yield* Container.run(containerd, { image: base.ref })
         yield* container.exec("echo one > /one")
-        assert.deepStrictEqual(yield* callsOf({ container: container.id, name: `calls-${differ}:1`, differ }), smallChange)
+        assert.deepStrictEqual(
+          yield* callsOf({ container: container.id, name: `calls-${differ}:1`, differ }),
+          smallChange
+        )
         // An interface definition that was loaded, a connection that was made: nothing of it is a call.
         yield* container.exec("echo two > /two")
-        assert.deepStrictEqual(yield* callsOf({ container: container.id, name: `calls-${differ}:2`, differ }), smallChange)
+        assert.deepStrictEqual(
+          yield* callsOf({ container: container.id, name: `calls-${differ}:2`, differ }),
+          smallChange
+        )
       })
     )
 
