@@ -44,7 +44,7 @@ describeDaemons("examples/commit.ts on containerd 2.x", () => {
           assert.nestedPropertyVal(json, "parent.digest", base.target.digest)
           assert.nestedPropertyVal(json, "layer.mediaType", "application/vnd.oci.image.layer.v1.tar+gzip")
           assert.nestedPropertyVal(json, "snapshotter", "overlayfs")
-          assert.nestedPropertyVal(json, "differ", "containerd")
+          assert.nestedPropertyVal(json, "differ", "host")
           for (const key of ["image.digest", "config.digest", "layer.digest", "layer.diffId", "chainId"]) {
             assert.match(String(key.split(".").reduce((value: unknown, name) => Object(value)[name], json)), digest)
           }
@@ -174,7 +174,7 @@ describeDaemons("examples/commit.ts on containerd 2.x", () => {
           yield* container.exec(muchToCompress)
           const before = yield* Inventory.take(containerd)
           const killCommit = Effect.gen(function* () {
-            const commit = yield* Cli.start([container.id, "killed"], {
+            const commit = yield* Cli.start(["--differ", "containerd", container.id, "killed"], {
               env: { CONTAINERD_ADDRESS: containerd.address }
             })
             yield* untilPaused(container)
