@@ -8,6 +8,7 @@ import { readFileSync } from "node:fs"
 import * as Path from "node:path"
 import { createInterface } from "node:readline"
 import { Readable } from "node:stream"
+import { setImmediate } from "node:timers/promises"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as ChildProcess from "../layer/ChildProcess.ts"
@@ -118,9 +119,10 @@ const outputs = 2
 
 /** A shell in a mount namespace of its own; ends with its scope. To start it takes a while, and needs to know nothing. */
 export const start = ({ program }: GnuTar): Effect.Effect<Shell, never, Scope.Scope> =>
-  Effect.map(
-    ChildProcess.startScoped("unshare", [...options, program, ...DiffSource.flags], "sh", outputs),
-    (child) => ({ child, lines: createInterface({ input: child.stdout })[Symbol.asyncIterator]() })
+  // It holds this process up for milliseconds, in which calls that were just made would not go out.
+  Effect.promise(() => setImmediate()).pipe(
+    Effect.andThen(ChildProcess.startScoped("unshare", [...options, program, ...DiffSource.flags], "sh", outputs)),
+    Effect.map((child) => ({ child, lines: createInterface({ input: child.stdout })[Symbol.asyncIterator]() }))
   )
 
 /** To start a program costs this process more, the more memory it has; the shell has none. */
