@@ -1,9 +1,10 @@
 /** The store that podman and buildah share: private, with the driver overlay, none of the machine's settings. */
-import { mkdirSync, writeFileSync } from "node:fs"
+import { mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { Effect, type Scope } from "effect"
 import * as Cache from "../../test/support/Cache.ts"
 import * as Debris from "../../test/support/Debris.ts"
+import * as Podman from "../../test/support/Podman.ts"
 import { type DaemonError, run } from "../../test/support/Process.ts"
 
 export interface Store {
@@ -13,7 +14,7 @@ export interface Store {
 }
 
 /** Limits of its own, for podman asks for more than some machines allow. */
-const settings = (directory: string): string => `
+const engine = (directory: string): string => `
 [engine]
 conmon_path = [${JSON.stringify(Cache.program("podman", "conmon"))}]
 runtime = "runc"
@@ -29,13 +30,6 @@ apparmor_profile = "unconfined"
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 `
 
-const storage = (directory: string): string => `
-[storage]
-driver = "overlay"
-graphroot = ${JSON.stringify(join(directory, "root"))}
-runroot = ${JSON.stringify(join(directory, "run"))}
-`
-
 /** Goes with the scope. Temporary files are on the same file system as the store. */
 export const make = Effect.fnUntraced(function* (onTmpfs: boolean): Effect.fn.Return<Store, DaemonError, Scope.Scope> {
   const directory = yield* Debris.directory
@@ -44,19 +38,7 @@ export const make = Effect.fnUntraced(function* (onTmpfs: boolean): Effect.fn.Re
   if (onTmpfs) yield* run("mount", ["-t", "tmpfs", "tmpfs", root])
   const tmp = join(root, "tmp")
   mkdirSync(tmp)
-  const file = (name: string, text: string): string => {
-    const path = join(directory, name)
-    writeFileSync(path, text)
-    return path
-  }
-  const policy = file("policy.json", JSON.stringify({ default: [{ type: "insecureAcceptAnything" }] }))
-  const env = {
-    PATH: Cache.path(["runc"]),
-    TMPDIR: tmp,
-    HOME: directory,
-    CONTAINERS_CONF: file("containers.conf", settings(directory)),
-    CONTAINERS_STORAGE_CONF: file("storage.conf", storage(directory)),
-    CONTAINERS_REGISTRIES_CONF: file("registries.conf", "")
-  }
-  return { directory, env, policy }
+  const settings = Podman.settingsIn(directory, "overlay", engine(directory))
+  const env = { ...settings.env, PATH: Cache.path(["runc"]), TMPDIR: tmp }
+  return { directory, env, policy: settings.policy }
 })

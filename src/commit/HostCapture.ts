@@ -6,6 +6,7 @@
  */
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Stream from "effect/Stream"
@@ -85,7 +86,7 @@ const makeReady = Effect.fnUntraced(function* (source: Source, below: Below, req
     Result.all([Overlay.fromMounts(mounts), Overlay.fromMounts(target.mounts)])
   )
   yield* Effect.fromResult(Overlay.checkSeen(container, copy, since))
-  const reader = yield* Reader.open(shell, container, copy)
+  const reader = yield* Reader.open(shell, container, copy, source.idMap === undefined ? "copy" : "container")
   return { reader, target, upper: copy.upper, userxattr: container.userxattr, gnuTar } satisfies Prepared
 })
 
@@ -102,22 +103,22 @@ interface Stable {
 type Report = (lost: Lost) => void
 
 const optionsOf = (
-  { gnuTar, reader: { inRoot, lower }, userxattr }: Prepared,
+  { gnuTar, reader: { forLayer: inUpper, inRoot, lower }, userxattr }: Prepared,
   source: Source,
   request: Request,
   report: Report
 ) => {
   const judge = Option.getOrUndefined(judgeOf(source, request))
-  return { lower, userxattr, idMap: source.idMap, judge, report, gnuTar, inRoot }
+  return { lower, userxattr, idMap: source.idMap, judge, report, gnuTar, inRoot, inUpper }
 }
 
 /** Copies everything, and looks at the copy when the container runs again. */
 const byCopy = Effect.fnUntraced(function* (prepared: Prepared, source: Source, request: Request, report: Report) {
   const gone = yield* whileFrozen(source, request, prepared.reader.copy).pipe(step("diff"))
   gone.forEach(report)
-  const { reader, upper } = prepared
+  const { upper } = prepared
   // Nothing tells when a file was copied up.
-  const options = { ...optionsOf(prepared, source, request, report), upper, inUpper: reader.inTarget, since: 0n }
+  const options = { ...optionsOf(prepared, source, request, report), upper, since: 0n }
   const { changes, tar, unlisted } = yield* HostDiff.diff(options).pipe(step("diff"))
   return { changes, tar, unlisted: gone.length === 0 ? unlisted : undefined } satisfies Stable
 })
@@ -127,9 +128,9 @@ const byCopy = Effect.fnUntraced(function* (prepared: Prepared, source: Source, 
  * and in Docker's case it would be the whole image.
  */
 const bySpool = Effect.fnUntraced(function* (prepared: Prepared, source: Source, request: Request, report: Report) {
-  const { inUpper, lower, upper } = prepared.reader
+  const { lower, upper } = prepared.reader
   const chowned = yield* attempt(() => (lower === undefined ? 0n : ChownPass.end(upper, lower)), "files")
-  const options = { ...optionsOf(prepared, source, request, report), upper, inUpper, since: ChownPass.after(chowned) }
+  const options = { ...optionsOf(prepared, source, request, report), upper, since: ChownPass.after(chowned) }
   const spool = Path.join(prepared.upper, "layer.tar")
   const read = Effect.tap(HostDiff.diff(options), ({ tar }) => Spool.write(tar, spool))
   const { changes } = yield* whileFrozen(source, request, read)
@@ -149,16 +150,13 @@ const layerOf = Effect.fnUntraced(function* (
   return Option.some(Layer.retyped(layer, MediaType.layer(format, request.compression)))
 }, step("unremap"))
 
-/** The copy is the snapshot, once it holds nothing else. */
-const commitCopy = Effect.fnUntraced(function* (
-  { snapshotter }: Source,
-  { reader, target, upper }: Prepared,
-  { chainId }: Base,
-  { diffId }: Layer.Layer,
-  unlisted: ReadonlyArray<RawPath.RawPath>
+/** The copy is the snapshot, once it holds nothing else. The reader goes while the rest is written. */
+const settle = Effect.fnUntraced(function* (
+  { reader, upper }: Prepared,
+  unlisted: ReadonlyArray<RawPath.RawPath> | undefined
 ) {
-  if (unlisted.length > 0) yield* reader.touch(yield* prune(upper, unlisted))
-  return yield* commitTarget(snapshotter, target, ChainId.append(chainId, diffId))
+  if (unlisted !== undefined && unlisted.length > 0) yield* reader.touch(yield* prune(upper, unlisted))
+  yield* reader.close
 })
 
 /** Into a new one, for the copy holds something else: what is left out, other ids. */
@@ -178,16 +176,19 @@ const capture = Effect.fnUntraced(function* (source: Source, prepared: Prepared,
   const layer = yield* layerOf(stable, source, base, request)
   // What could not be written, or was edited on its way, is other in the copy.
   const isOther = lost.length > found || edits(source, request).length > 0
-  const unlisted = isOther ? undefined : stable.unlisted
+  const unlisted = isOther || Option.isNone(layer) ? undefined : stable.unlisted
+  const settled = yield* Effect.forkScoped(settle(prepared, unlisted), { startImmediately: true })
+  const commitCopy = ({ diffId }: Layer.Layer) =>
+    Effect.andThen(
+      Fiber.join(settled),
+      commitTarget(source.snapshotter, prepared.target, ChainId.append(base.chainId, diffId))
+    )
   return {
     differ: "host",
     layer,
     notCarried: lost.map(toLine),
     snapshot: (layer: Layer.Layer) =>
-      (unlisted === undefined
-        ? extractAnew(source, base, layer)
-        : commitCopy(source, prepared, base, layer, unlisted)
-      ).pipe(step("apply"))
+      (unlisted === undefined ? extractAnew(source, base, layer) : commitCopy(layer)).pipe(step("apply"))
   } satisfies Captured<unknown>
 })
 

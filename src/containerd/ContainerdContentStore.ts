@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
-import { ContentStore, type Info, type WriteOptions } from "../core/ContentStore.ts"
+import { ContentStore, type Info, labelsOf, type WriteOptions } from "../core/ContentStore.ts"
 import { quietly } from "../core/Finalizer.ts"
 import { Leases } from "../core/Leases.ts"
 import * as Descriptor from "../oci/Descriptor.ts"
@@ -65,9 +65,10 @@ const make = Effect.gen(function* () {
 
   const finish = Effect.fnUntraced(function* (
     { digest, existed, size }: Written,
-    { labels = {}, mediaType }: Pick<WriteOptions, "labels" | "mediaType">
+    options: Pick<WriteOptions, "labels" | "mediaType">
   ) {
-    if (existed) yield* adopt(digest, labels)
+    const { mediaType } = options
+    if (existed) yield* adopt(digest, labelsOf(options))
     return Descriptor.make({ mediaType, digest, size })
   })
 

@@ -15,7 +15,7 @@ import * as Schedule from "effect/Schedule"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import { ContainerdError, OutOfRange } from "../core/ContainerdError.ts"
-import type { WriteOptions } from "../core/ContentStore.ts"
+import { labelsOf, type WriteOptions } from "../core/ContentStore.ts"
 import { uniqueName } from "../core/UniqueName.ts"
 import * as Digest from "../oci/Digest.ts"
 import type { Connection } from "./Connection.ts"
@@ -179,14 +179,17 @@ const appendAll = Effect.fnUntraced(
     const file = yield* LocalIngest.append(path)
     yield* Stream.runForEach(batches, (batch) => {
       size += batch.size
-      return LocalIngest.write(file, batch.parts)
+      return LocalIngest.write(file, batch.parts, batch.size)
     })
     const { offset, session } = yield* openIngest(wire, ref, {})
     if (offset === size) return { session, size }
     const message = `the daemon has ${offset} of the ${size} bytes that were written to ${path}`
     return yield* new ContainerdError({ method, reason: new OutOfRange({ message }) })
   },
-  Effect.mapError((error) => (Cause.isUnknownError(error) ? toContainerdError(method, "")(error.cause) : error))
+  (self, { address }) =>
+    Effect.mapError(self, (error) =>
+      Cause.isUnknownError(error) ? toContainerdError(method, address)(error.cause) : error
+    )
 )
 
 /** What follows on the first message goes through the file, if there is one; else through the call, too. */
@@ -226,7 +229,6 @@ export const writeStream = Effect.fnUntraced(function* <E, R>(
   options: WriteOptions,
   root: Effect.Effect<Option.Option<string>>
 ) {
-  const labels = { ...options.labels }
   const { expected } = options
   const started = yield* start(wire, ref, expected)
   if (Option.isNone(started)) return { ...(yield* present(method, expected ?? null)), existed: true } satisfies Written
@@ -242,7 +244,7 @@ export const writeStream = Effect.fnUntraced(function* <E, R>(
   }
   // Without this status nobody would know the digest of a blob that exists already, short of hashing it here as well.
   yield* session.send({ action: "STAT" })
-  yield* session.send({ action: "COMMIT", offset: size, total: size, labels })
+  yield* session.send({ action: "COMMIT", offset: size, total: size, labels: { ...labelsOf(options) } })
   const status = yield* awaitAnswer(session, "STAT")
   const existed = yield* awaitCommit(session)
   yield* session.end

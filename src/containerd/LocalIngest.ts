@@ -47,10 +47,9 @@ export const append = (path: string) =>
     (file) => Effect.promise(() => file.close().catch(() => undefined))
   )
 
-/** All of them, in their order. */
-export const write = (file: FileHandle, parts: ReadonlyArray<Uint8Array>) =>
+/** All of them, in their order. On a full disk a part may be written; the rest then fails with the reason. */
+export const write = (file: FileHandle, parts: ReadonlyArray<Uint8Array>, size: number) =>
   Effect.tryPromise(async () => {
     const { bytesWritten } = await file.writev(parts)
-    const missing = parts.reduce((sum, { length }) => sum + length, 0) - bytesWritten
-    if (missing > 0) throw new Error(`${missing} bytes could not be written`)
+    if (bytesWritten < size) await file.appendFile(Buffer.concat(parts).subarray(bytesWritten))
   })

@@ -27,11 +27,20 @@ export interface Ingest {
   readonly total: number
 }
 
+export type Labels = Readonly<Record<string, string>>
+
+/** When the data was read. */
+export const labelsOf = ({ labels = {} }: Pick<WriteOptions, "labels">): Labels =>
+  typeof labels === "function" ? labels() : labels
+
 export interface WriteOptions {
   /** Of the descriptor that comes back; the store itself keeps no media types. */
   readonly mediaType: string
-  /** Set in the same write, so that the blob is never there without its garbage collection references. */
-  readonly labels?: Readonly<Record<string, string>> | undefined
+  /**
+   * Set in the same write, so that the blob is never there without its garbage collection references. A function is
+   * asked when the data was read, which is always without `expected`.
+   */
+  readonly labels?: Labels | (() => Labels) | undefined
   /** Names the ingest. With a name, a write that was cut off goes on where it stopped. Unique by default. */
   readonly ref?: string | undefined
   /** Refuse any other content; a blob of that digest that exists already saves the upload. */
@@ -61,7 +70,7 @@ export class ContentStore extends Context.Service<
     /** Writes a small blob (a document, at most 8 MiB) in one message. Otherwise as `write`. */
     readonly writeBytes: (
       bytes: Uint8Array,
-      options: Pick<WriteOptions, "mediaType" | "labels">
+      options: Pick<WriteOptions, "mediaType"> & { readonly labels?: Labels | undefined }
     ) => Effect.Effect<Descriptor.Descriptor, ContainerdError, Lease>
     /** Sets labels one by one and leaves the others alone; an empty value removes the label. */
     readonly setLabels: (

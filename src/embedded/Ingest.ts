@@ -15,7 +15,7 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { ContainerdError, FailedPrecondition, NotFound, OutOfRange, Unavailable } from "../core/ContainerdError.ts"
-import type { WriteOptions } from "../core/ContentStore.ts"
+import { labelsOf, type WriteOptions } from "../core/ContentStore.ts"
 import { quietly } from "../core/Finalizer.ts"
 import { Lease } from "../core/Leases.ts"
 import { uniqueName } from "../core/UniqueName.ts"
@@ -261,14 +261,14 @@ export const write = Effect.fnUntraced(function* <E, R>(
   options: Pick<WriteOptions, "expected" | "labels" | "ref">
 ) {
   const { id: lease } = yield* Lease
-  const { expected, labels = {}, ref = uniqueName("effect-containerd") } = options
+  const { expected, ref = uniqueName("effect-containerd") } = options
   const request: Request = {
     ref,
     lease,
     owner: `${ProcessOwner.current()} ${crypto.randomUUID()}`,
     resumable: options.ref !== undefined,
     expected,
-    labels
+    labels: typeof options.labels === "function" ? {} : labelsOf(options)
   }
   const opened = yield* acquire(db, request)
   if ("existing" in opened) return opened.existing
@@ -282,6 +282,8 @@ export const write = Effect.fnUntraced(function* <E, R>(
   // Where the digest was known before and nobody comes after, the record has it already.
   if (expected === undefined || request.resumable)
     yield* db.transaction(method, (sql) => announce(sql, request, written.digest))
-  yield* db.transaction(method, (sql) => settle(sql, db.paths, opened.id, request, written))
+  yield* db.transaction(method, (sql) =>
+    settle(sql, db.paths, opened.id, { ...request, labels: labelsOf(options) }, written)
+  )
   return written
 }, Effect.scoped)

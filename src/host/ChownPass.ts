@@ -6,7 +6,7 @@
  */
 import { type BigIntStats, lstatSync, readdirSync } from "node:fs"
 import * as RawPath from "../layer/RawPath.ts"
-import { unlessGone } from "../layer/TreeChanges.ts"
+import { tick, unlessGone } from "../layer/TreeChanges.ts"
 
 const namesIn = (directory: Buffer) =>
   unlessGone(() => readdirSync(directory, { encoding: "buffer" }).map(RawPath.fromBytes), [])
@@ -53,5 +53,3 @@ export const end = (upperPath: string, lowerPath: string): bigint => {
 
 /** The first moment that is not of the pass, whatever the clock's ticks. */
 export const after = (end: bigint): bigint => (end === 0n ? 0n : end + tick + 1n)
-
-const tick = 20_000_000n

@@ -34,26 +34,26 @@ export LIBMOUNT_FORCE_MOUNT2=always
 tar=$1
 shift
 IFS=
-read -r upper; read -r target; read -r below; read -r home; read -r lowers; read -r options
+read -r upper; read -r target; read -r below; read -r home; read -r lowers; read -r options; read -r where
 mount --bind -o ro,nosymfollow,nodev "$upper" "$upper"
 mount --bind -o nosymfollow,nodev "$target" "$target"
 cd "$home"
-case $lowers in
-  '') ;;
-  *:*) mount -t overlay -o "ro,lowerdir=$lowers$options" overlay "$below" ;;
-  *) mount --bind -o ro "$lowers" "$below" ;;
-esac
+case $lowers in *:*) mount -t overlay -o "ro,lowerdir=$lowers$options" overlay "$below" ;; esac
+setpriv --pdeathsig KILL "$tar" -C / "$@" <&5 >&3 3>&- 4>&- 5<&- 6<&- &
+attributes=$!
+setpriv --pdeathsig KILL "$tar" -C "$where" "$@" <&6 >&4 3>&- 4>&- 5<&- 6<&- &
+layer=$!
+exec 3>&- 4>&- 5<&- 6<&-
 cd "$upper"
 echo =0
-while IFS=" " read -r command size; do
+while read -r command; do
   code=0
   case $command in
-    root) head -c "$size" | "$tar" -C / "$@" >&3 || code=$?; exec 3>&- ;;
-    upper) head -c "$size" | "$tar" -C "$upper" "$@" >&4 || code=$?; exec 4>&- ;;
-    target) head -c "$size" | "$tar" -C "$target" "$@" >&4 || code=$?; exec 4>&- ;;
-    touch) head -c "$size" | (cd "$target" && xargs -0 -n 2 touch -h -d) || code=$? ;;
+    attributes) wait "$attributes" || code=$? ;;
+    layer) wait "$layer" || code=$? ;;
+    touch) read -r size; head -c "$size" | (cd "$target" && xargs -0 -n 2 touch -h -d) || code=$? ;;
     copy)
-      cp -dR --preserve=mode,ownership,timestamps,links,xattr --reflink=auto . "$target/" &
+      setpriv --pdeathsig KILL cp -dR --preserve=mode,ownership,timestamps,links,xattr --reflink=auto . "$target/" &
       echo "pid $!"
       wait "$!" || code=$?
       ;;
@@ -63,21 +63,23 @@ done
 `
 
 export interface Reader {
-  /** GNU tar in `/`, and in the directory of that kind; once each, one after the other. */
+  /** GNU tar in `/`, once. */
   readonly inRoot: DiffSource.Run
-  readonly inUpper: DiffSource.Run
-  readonly inTarget: DiffSource.Run
+  /** GNU tar where the layer is read from, once, after that. */
+  readonly forLayer: DiffSource.Run
   /** Gives directories of the target their times. */
   readonly touch: (directories: ReadonlyArray<Timed>) => Effect.Effect<void, LayerError>
   /** The container's upper directory, read only, no symlink of which leads anywhere. */
   readonly upper: string
-  /** All lower directories as one; none without a parent. For reading. */
+  /** All lower directories as one, which nobody changes; none without a parent. */
   readonly lower: string | undefined
   /**
    * Copies everything from the upper directory to the target's, with owners, times, extended attributes and hard links;
    * without a copy of the data where the file system can. Gives what went away while it was copied.
    */
   readonly copy: Effect.Effect<ReadonlyArray<Lost>, LayerError>
+  /** Nothing more will be asked: it may go, which takes the kernel a while. */
+  readonly close: Effect.Effect<void>
 }
 
 /**
@@ -97,12 +99,16 @@ const toLost = (line: string): Lost => {
   return { path, what: `it changed while it was copied (${line})` }
 }
 
-const linesOf = (container: Overlay, target: Overlay): ReadonlyArray<string> => {
+const linesOf = (container: Overlay, target: Overlay, from: From): ReadonlyArray<string> => {
   const home = Path.dirname(Path.dirname(container.upper))
   const lowers = container.lowers.map((lower) => Path.relative(home, lower)).join(":")
   const options = container.userxattr ? ",userxattr" : ""
-  return [container.upper, target.upper, belowOf(target), home, lowers, options]
+  const where = from === "copy" ? target.upper : container.upper
+  return [container.upper, target.upper, belowOf(target), home, lowers, options, where]
 }
+
+/** What the layer is read from. */
+export type From = "container" | "copy"
 
 /** The working directory of a snapshot is beside what it holds. */
 const belowOf = ({ upper }: Overlay) => Path.join(Path.dirname(upper), "work")
@@ -112,31 +118,36 @@ export interface Shell {
   readonly lines: AsyncIterator<string>
 }
 
-const options = ["--mount", "--propagation", "private", "sh", "-c", script, "sh"]
+/** It goes with this process, however that ends, and what copies goes with it: nothing is written into what others remove. */
+const options = [
+  ...["--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private"],
+  ...["sh", "-c", script, "sh"]
+]
 
-/** Two descriptors for what GNU tar writes. */
-const outputs = 2
+/** What each GNU tar writes, and the names that it waits for. */
+const pipes = 4
 
 /** A shell in a mount namespace of its own; ends with its scope. To start it takes a while, and needs to know nothing. */
 export const start = ({ program }: GnuTar): Effect.Effect<Shell, never, Scope.Scope> =>
   // It holds this process up for milliseconds, in which calls that were just made would not go out.
   Effect.promise(() => setImmediate()).pipe(
-    Effect.andThen(ChildProcess.startScoped("unshare", [...options, program, ...DiffSource.flags], "sh", outputs)),
+    Effect.andThen(ChildProcess.startScoped("setpriv", [...options, program, ...DiffSource.flags], "sh", pipes)),
     Effect.map((child) => ({ child, lines: createInterface({ input: child.stdout })[Symbol.asyncIterator]() }))
   )
 
-/** To start a program costs this process more, the more memory it has; the shell has none. */
+/** They were started with the shell and wait: what it takes to start a program is over when there are names. */
 const runTar =
-  (shell: Shell, where: "root" | "upper" | "target"): DiffSource.Run =>
+  (shell: Shell, which: "attributes" | "layer"): DiffSource.Run =>
   (names) => {
-    const { outputs, stdin } = shell.child
-    stdin.write(`${where} ${names.length}\n`)
-    stdin.write(names)
+    const { pipes, stdin } = shell.child
+    const [output, input] = which === "attributes" ? [pipes[0], pipes[2]] : [pipes[1], pipes[3]]
+    input?.end(names)
+    stdin.write(`${which}\n`)
     const done = answer(shell).then(({ code, lines }) => ({
       code: code === "" ? null : Number(code),
       lines: lines.map((line) => line.replace(/^[^:]*tar: /, ""))
     }))
-    return { stdout: outputs[where === "root" ? 0 : 1] ?? Readable.from([]), done }
+    return { stdout: output ?? Readable.from([]), done }
   }
 
 interface Answer {
@@ -196,7 +207,7 @@ const touch = (shell: Shell) =>
     if (directories.length === 0) return
     const pairs = directories.map(({ mtime, path }) => `@${seconds(mtime)}\0./${path}\0`)
     const bytes = RawPath.toBytes(pairs.join(""))
-    shell.child.stdin.write(`touch ${bytes.length}\n`)
+    shell.child.stdin.write(`touch\n${bytes.length}\n`)
     shell.child.stdin.write(bytes)
     const { code, lines } = yield* Effect.promise(() => answer(shell))
     if (code === "0") return
@@ -205,25 +216,25 @@ const touch = (shell: Shell) =>
   })
 
 /** Ready when it is there. */
-export const open = Effect.fnUntraced(function* (shell: Shell, container: Overlay, target: Overlay) {
-  const named = linesOf(container, target)
+export const open = Effect.fnUntraced(function* (shell: Shell, container: Overlay, target: Overlay, from: From) {
+  const named = linesOf(container, target, from)
   if (named.some((path) => path.includes("\n"))) {
     return yield* new HostUnavailable({ message: "the snapshotter's directory has a line break in its name" })
   }
   shell.child.stdin.write(named.map((path) => `${path}\n`).join(""))
   const { code, lines } = yield* Effect.promise(() => answer(shell))
   if (code !== "0") {
-    const said = lines.join("; ") || "there is no unshare"
+    const said = lines.join("; ") || "there is no setpriv or no unshare"
     return yield* new HostUnavailable({ message: `the container's files cannot be mounted to read them: ${said}` })
   }
   const inside = (path: string) => `/proc/${shell.child.pid}/root${path}`
   return {
     upper: inside(container.upper),
-    lower: container.lowers.length === 0 ? undefined : inside(belowOf(target)),
-    inRoot: runTar(shell, "root"),
-    inUpper: runTar(shell, "upper"),
-    inTarget: runTar(shell, "target"),
+    lower: container.lowers.length > 1 ? inside(belowOf(target)) : container.lowers[0],
+    inRoot: runTar(shell, "attributes"),
+    forLayer: runTar(shell, "layer"),
     touch: touch(shell),
+    close: Effect.sync(() => void shell.child.stdin.end()),
     copy: copy(shell).pipe(Effect.withSpan("Host.copy"))
   } satisfies Reader
 })

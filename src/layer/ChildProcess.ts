@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import { type ChildProcessWithoutNullStreams, execFile, spawn } from "node:child_process"
-import { Readable, type Writable } from "node:stream"
+import { Duplex, type Readable, type Writable } from "node:stream"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { LayerError } from "./LayerError.ts"
@@ -46,8 +46,8 @@ export interface Child {
   readonly stdout: Readable
   /** Never rejects. Comes when the process is gone and its output was read or thrown away. */
   readonly done: Promise<Ended>
-  /** What it writes to the descriptors from 3 on. */
-  readonly outputs: ReadonlyArray<Readable>
+  /** Its descriptors from 3 on. */
+  readonly pipes: ReadonlyArray<Duplex>
   readonly pid: number | undefined
   readonly kill: () => void
 }
@@ -75,21 +75,21 @@ type StdioPipeMore = ["pipe", "pipe", "pipe", ...Array<"pipe">]
 
 /**
  * Starts it. Whoever starts it must end it: see {@link end}. `name` is how it calls itself in its messages,
- * `more` how many descriptors it may write to after the usual three.
+ * `more` how many descriptors it has after the usual three.
  */
 export const start = (program: string, args: ReadonlyArray<string>, name: string, more = 0): Child => {
   const stdio: StdioPipeMore = ["pipe", "pipe", "pipe", ...Array.from({ length: more }, () => "pipe" as const)]
   // Its own process group, so that what it runs itself is ended with it.
   const child: ChildProcessWithoutNullStreams = spawn(program, args, { stdio, env: environment(), detached: true })
   const lines = collectLines(child.stderr, name)
-  const outputs = child.stdio.slice(3).filter((stream) => stream instanceof Readable)
+  const pipes = child.stdio.slice(3).filter((stream) => stream instanceof Duplex)
   // Who reads or writes too late gets no crash: the end of the process says what went wrong.
-  for (const stream of [child.stdin, child.stdout, ...outputs]) stream.on("error", ignore)
+  for (const stream of [child.stdin, child.stdout, ...pipes]) stream.on("error", ignore)
   const done = new Promise<Ended>((resolve) => {
     child.on("error", (cause) => resolve({ code: null, lines: [...lines, String(cause)] }))
     child.on("close", (code) => resolve({ code, lines }))
   })
-  return { stdin: child.stdin, stdout: child.stdout, outputs, done, pid: child.pid, kill: () => killGroup(child.pid) }
+  return { stdin: child.stdin, stdout: child.stdout, pipes, done, pid: child.pid, kill: () => killGroup(child.pid) }
 }
 
 const killGroup = (pid: number | undefined): void => {
@@ -105,7 +105,7 @@ export const end = (child: Child): Effect.Effect<void> =>
   Effect.promise(() => {
     child.kill()
     child.stdin.destroy()
-    for (const stream of [child.stdout, ...child.outputs]) stream.destroy()
+    for (const stream of [child.stdout, ...child.pipes]) stream.destroy()
     return child.done
   })
 

@@ -60,7 +60,7 @@ export interface TreeChanges {
 }
 
 /** The clock of the file system may be behind by a tick of the kernel. */
-const tick = 20_000_000n
+export const tick = 20_000_000n
 const slice = 10
 const formatMask = 0o170000n
 

@@ -31,8 +31,7 @@ export const writeLayer = Effect.fnUntraced(function* <E, R>(tar: Stream.Stream<
     }),
     compress(compression, { compressor, level, concurrency })
   )
-  const descriptor = yield* store.write(stream, { mediaType: MediaType.layer("oci", compression) })
-  const diffId = hasher.digest()
-  if (compression !== "uncompressed") yield* store.setLabels(descriptor.digest, { [uncompressedLabel]: diffId })
-  return { descriptor, diffId } satisfies Layer
+  const labels = () => (compression === "uncompressed" ? {} : { [uncompressedLabel]: hasher.digest() })
+  const descriptor = yield* store.write(stream, { mediaType: MediaType.layer("oci", compression), labels })
+  return { descriptor, diffId: hasher.digest() } satisfies Layer
 })

@@ -82,6 +82,17 @@ const hasOwnIds = Effect.fnUntraced(function* (container: Container.Container) {
   assert.deepStrictEqual(yield* Inventory.take(containerd), before)
 })
 
+/** Over mounts with mapped ids, the differ of 2.x cannot read capabilities of the namespace (EOVERFLOW). */
+const isRefused = Effect.fnUntraced(function* (container: Container.Container) {
+  const { containerd } = yield* Host.Host
+  yield* container.exec(change)
+  yield* setCapability(container, "/by-root")
+  const before = yield* Inventory.take(containerd)
+  const error = yield* Effect.flip(Commit.commit({ container: container.id }))
+  assert.include(error.message, "value too large for defined data type")
+  assert.deepStrictEqual(yield* Inventory.take(containerd), before)
+})
+
 const ways = versions.flatMap((version) => (["auto", "containerd"] as const).map((differ) => ({ differ, version })))
 
 for (const { differ, version } of ways) {
@@ -99,8 +110,6 @@ for (const { differ, version } of ways) {
 
       // The overlayfs of 1.6 takes the labels and maps nothing, so that such a container cannot write.
       if (version === "1.6") return
-      // Over mounts with mapped ids, the differ of 2.x fails at capabilities of the namespace (EOVERFLOW).
-      if (version === "2.x" && differ === "containerd") return
       it.effect("gets them where the snapshot's labels say what is mapped, too; ctr run --remap-labels", () =>
         Effect.gen(function* () {
           const { base, containerd } = yield* Host.Host
@@ -114,7 +123,8 @@ for (const { differ, version } of ways) {
           // 2.x has the kernel map the ids of the image's own layers, the others copy them.
           const mounts = yield* containerd.ctr(["snapshots", "mounts", "/mnt", container.id])
           assert.strictEqual(mounts.includes("uidmap=0:100000:65536"), version === "2.x")
-          yield* hasOwnIds(container)
+          if (version === "2.x" && differ === "containerd") yield* isRefused(container)
+          else yield* hasOwnIds(container)
         })
       )
     })

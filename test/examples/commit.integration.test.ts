@@ -12,6 +12,13 @@ const digest = /^sha256:[0-9a-f]{64}$/
 
 /** Takes some seconds to compress, so that there is time to do something to the commit. */
 const muchToCompress = "head -c 150000000 /dev/urandom > /big"
+const muchToCopy = "head -c 3000000000 /dev/zero > /big"
+
+/** How a container is read, and what keeps it frozen for a while. */
+const ways = [
+  ["containerd", muchToCompress],
+  ["host", muchToCopy]
+] as const
 
 const untilPaused = Effect.fnUntraced(function* (container: Container.Container) {
   while ((yield* container.status) !== "PAUSED") yield* sleep(20)
@@ -165,16 +172,16 @@ describeDaemons("examples/commit.ts on containerd 2.x", () => {
       60_000
     )
 
-    it.effect(
-      "after kill -9, recover unfreezes the container and drops what was made; so does the next commit by itself",
-      () =>
+    it.effect.each(ways)(
+      "after kill -9, recover unfreezes the container and drops what was made; so does the next commit by itself (%s)",
+      ([differ, much]) =>
         Effect.gen(function* () {
           const { base, containerd } = yield* Host.Host
           const container = yield* Container.run(containerd, { image: base.ref })
-          yield* container.exec(muchToCompress)
+          yield* container.exec(much)
           const before = yield* Inventory.take(containerd)
           const killCommit = Effect.gen(function* () {
-            const commit = yield* Cli.start(["--differ", "containerd", container.id, "killed"], {
+            const commit = yield* Cli.start(["--differ", differ, container.id, "killed"], {
               env: { CONTAINERD_ADDRESS: containerd.address }
             })
             yield* untilPaused(container)

@@ -26,9 +26,9 @@ lock_type = "file"
 network_config_dir = ${JSON.stringify(join(directory, "networks"))}
 `
 
-const storage = (directory: string): string => `
+const storage = (directory: string, driver: string): string => `
 [storage]
-driver = "vfs"
+driver = ${JSON.stringify(driver)}
 graphroot = ${JSON.stringify(join(directory, "root"))}
 runroot = ${JSON.stringify(join(directory, "run"))}
 `
@@ -39,23 +39,30 @@ runroot = ${JSON.stringify(join(directory, "run"))}
  */
 const isolated = `mount -t tmpfs tmpfs /var/lib && ln -s "$0" /var/lib/layout && exec "$@"`
 
-/** A private store, and none of the machine's settings. It goes with the scope. */
-export const store: Effect.Effect<Podman, never, Scope.Scope> = Effect.gen(function* () {
-  const directory = yield* Debris.directory
+/** Files that take the place of the machine's settings of podman and buildah. */
+export const settingsIn = (directory: string, driver: "overlay" | "vfs", conf: string) => {
   const file = (name: string, text: string): string => {
     const path = join(directory, name)
     writeFileSync(path, text)
     return path
   }
-  const policy = file("policy.json", JSON.stringify({ default: [{ type: "insecureAcceptAnything" }] }))
-  const env = {
-    PATH: Cache.path([]),
-    TMPDIR: directory,
-    HOME: directory,
-    CONTAINERS_CONF: file("containers.conf", engine(directory)),
-    CONTAINERS_STORAGE_CONF: file("storage.conf", storage(directory)),
-    CONTAINERS_REGISTRIES_CONF: file("registries.conf", "")
+  return {
+    policy: file("policy.json", JSON.stringify({ default: [{ type: "insecureAcceptAnything" }] })),
+    env: {
+      HOME: directory,
+      CONTAINERS_CONF: file("containers.conf", conf),
+      CONTAINERS_STORAGE_CONF: file("storage.conf", storage(directory, driver)),
+      CONTAINERS_REGISTRIES_CONF: file("registries.conf", "")
+    }
   }
+}
+
+/** A private store, and none of the machine's settings. It goes with the scope. */
+export const store: Effect.Effect<Podman, never, Scope.Scope> = Effect.gen(function* () {
+  const directory = yield* Debris.directory
+  const settings = settingsIn(directory, "vfs", engine(directory))
+  const { policy } = settings
+  const env = { ...settings.env, PATH: Cache.path([]), TMPDIR: directory }
   const podman = (args: ReadonlyArray<string>, layout = directory) => {
     const command = [Cache.program("podman", "podman"), "--tmpdir", join(directory, "tmp"), ...args]
     const output = run("unshare", ["--mount", "sh", "-c", isolated, layout, ...command], { env })
