@@ -26,7 +26,8 @@ const byHost = (source: Source, below: Below, request: Request) =>
   )
 
 /** Overlays whose directories only the kernel can read are found when they are read. */
-const isUnreadable = ({ reason }: CommitError) => reason._tag === "LayerError" && reason.kind === "overlay"
+const isUnreadable = ({ reason }: CommitError) =>
+  reason._tag === "HostUnavailable" || (reason._tag === "LayerError" && reason.kind === "overlay")
 
 /** Changes nothing that the container could notice. */
 export const prepare = Effect.fnUntraced(function* (source: Source, below: Below, request: Request) {

@@ -18,6 +18,7 @@ import { HostUnavailable } from "../host/HostUnavailable.ts"
 import * as Overlay from "../host/Overlay.ts"
 import { prune } from "../host/Prune.ts"
 import * as Reader from "../host/Reader.ts"
+import * as Shell from "../host/Shell.ts"
 import * as Spool from "../host/Spool.ts"
 import type { Lost } from "../layer/Concession.ts"
 import type { Changes } from "../layer/DirectoryDiff.ts"
@@ -40,7 +41,7 @@ import { edits } from "./RewriteLayer.ts"
 import { step } from "./Run.ts"
 
 interface Prepared {
-  readonly reader: Reader.Reader
+  readonly reader: Effect.Effect<Reader.Reader, HostUnavailable>
   /** Where the container's files are copied to. */
   readonly target: Active
   readonly upper: string
@@ -75,25 +76,33 @@ const makeReady = Effect.fnUntraced(function* (source: Source, below: Below, req
   const since = Date.now()
   const gnuTar = yield* findTar
   const { mounts, shell, target } = yield* Effect.all(
-    {
-      mounts: snapshotter.mounts(snapshot.name),
-      target: prepareTarget(snapshotter, below.target),
-      shell: Reader.start(gnuTar)
-    },
+    { mounts: snapshotter.mounts(snapshot.name), target: prepareTarget(snapshotter, below.target), shell: Shell.take },
     { concurrency: "unbounded" }
   )
   const [container, copy] = yield* Effect.fromResult(
     Result.all([Overlay.fromMounts(mounts), Overlay.fromMounts(target.mounts)])
   )
   yield* Effect.fromResult(Overlay.checkSeen(container, copy, since))
-  const reader = yield* Reader.open(shell, container, copy, source.idMap === undefined ? "copy" : "container")
-  return { reader, target, upper: copy.upper, userxattr: container.userxattr, gnuTar } satisfies Prepared
+  const from = source.idMap === undefined ? "copy" : "container"
+  const opening = yield* Effect.forkScoped(Reader.open(shell, { container, target: copy, from, gnuTar }), {
+    startImmediately: true
+  })
+  // Where that has not been seen to work yet, no container is frozen for it.
+  if (!shell.isKept) yield* Fiber.join(opening)
+  return {
+    reader: Fiber.join(opening),
+    target,
+    upper: copy.upper,
+    userxattr: container.userxattr,
+    gnuTar
+  } satisfies Prepared
 })
 
 const toLine = ({ path, what }: Lost) => (path === "" ? what : `${path}: ${what}`)
 
 /** What depends on the container no longer. */
 interface Stable {
+  readonly reader: Reader.Reader
   readonly changes: Changes
   readonly tar: Stream.Stream<Uint8Array, LayerError>
   /** What the target holds and the tar does not say; `undefined` when it does not hold what the tar says. */
@@ -103,7 +112,8 @@ interface Stable {
 type Report = (lost: Lost) => void
 
 const optionsOf = (
-  { gnuTar, reader: { forLayer: inUpper, inRoot, lower }, userxattr }: Prepared,
+  { gnuTar, userxattr }: Prepared,
+  { forLayer: inUpper, inRoot, lower }: Reader.Reader,
   source: Source,
   request: Request,
   report: Report
@@ -114,27 +124,30 @@ const optionsOf = (
 
 /** Copies everything, and looks at the copy when the container runs again. */
 const byCopy = Effect.fnUntraced(function* (prepared: Prepared, source: Source, request: Request, report: Report) {
-  const gone = yield* whileFrozen(source, request, prepared.reader.copy).pipe(step("diff"))
+  const { reader: opening, upper } = prepared
+  const copy = Effect.flatMap(opening, ({ copy }) => copy)
+  const gone = yield* whileFrozen(source, request, copy)
   gone.forEach(report)
-  const { upper } = prepared
   // Nothing tells when a file was copied up.
-  const options = { ...optionsOf(prepared, source, request, report), upper, since: 0n }
-  const { changes, tar, unlisted } = yield* HostDiff.diff(options).pipe(step("diff"))
-  return { changes, tar, unlisted: gone.length === 0 ? unlisted : undefined } satisfies Stable
-})
+  const reader = yield* opening
+  const options = { ...optionsOf(prepared, reader, source, request, report), upper, since: 0n }
+  const { changes, tar, unlisted } = yield* HostDiff.diff(options)
+  return { reader, changes, tar, unlisted: gone.length === 0 ? unlisted : undefined } satisfies Stable
+}, step("diff"))
 
 /**
  * Looks for what has changed, and reads that alone: a copy would have the ids of the host and could not be the snapshot,
  * and in Docker's case it would be the whole image.
  */
 const bySpool = Effect.fnUntraced(function* (prepared: Prepared, source: Source, request: Request, report: Report) {
-  const { lower, upper } = prepared.reader
+  const reader = yield* prepared.reader
+  const { lower, upper } = reader
   const chowned = yield* attempt(() => (lower === undefined ? 0n : ChownPass.end(upper, lower)), "files")
-  const options = { ...optionsOf(prepared, source, request, report), upper, since: ChownPass.after(chowned) }
+  const options = { ...optionsOf(prepared, reader, source, request, report), upper, since: ChownPass.after(chowned) }
   const spool = Path.join(prepared.upper, "layer.tar")
   const read = Effect.tap(HostDiff.diff(options), ({ tar }) => Spool.write(tar, spool))
   const { changes } = yield* whileFrozen(source, request, read)
-  return { changes, tar: Spool.read(spool), unlisted: undefined } satisfies Stable
+  return { reader, changes, tar: Spool.read(spool), unlisted: undefined } satisfies Stable
 }, step("diff"))
 
 /** None when nothing changed. */
@@ -152,7 +165,8 @@ const layerOf = Effect.fnUntraced(function* (
 
 /** The copy is the snapshot, once it holds nothing else. The reader goes while the rest is written. */
 const settle = Effect.fnUntraced(function* (
-  { reader, upper }: Prepared,
+  { reader }: Stable,
+  upper: string,
   unlisted: ReadonlyArray<RawPath.RawPath> | undefined
 ) {
   if (unlisted !== undefined && unlisted.length > 0) yield* reader.touch(yield* prune(upper, unlisted))
@@ -177,7 +191,7 @@ const capture = Effect.fnUntraced(function* (source: Source, prepared: Prepared,
   // What could not be written, or was edited on its way, is other in the copy.
   const isOther = lost.length > found || edits(source, request).length > 0
   const unlisted = isOther || Option.isNone(layer) ? undefined : stable.unlisted
-  const settled = yield* Effect.forkScoped(settle(prepared, unlisted), { startImmediately: true })
+  const settled = yield* Effect.forkScoped(settle(stable, prepared.upper, unlisted), { startImmediately: true })
   const commitCopy = ({ diffId }: Layer.Layer) =>
     Effect.andThen(
       Fiber.join(settled),

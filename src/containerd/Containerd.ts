@@ -7,6 +7,7 @@ import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as BackendScope from "../core/BackendScope.ts"
 import type { Containers } from "../core/Containers.ts"
 import type { ContentStore } from "../core/ContentStore.ts"
 import type { Differ } from "../core/Differ.ts"
@@ -66,7 +67,8 @@ export const layerOver = (
     ContainerdIntrospection.layer,
     ContainerdNamespaces.layer,
     ContainerdSnapshotters.layer(options.snapshotter),
-    ContainerdTasks.layer
+    ContainerdTasks.layer,
+    BackendScope.layer
   ).pipe(Layer.provideMerge(ContainerdLeases.layer), Layer.fresh, Layer.provide(connection))
 
 /**

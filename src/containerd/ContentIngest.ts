@@ -196,12 +196,12 @@ const appendAll = Effect.fnUntraced(
 const transfer = Effect.fnUntraced(function* <E, R>(
   wire: Wire,
   { offset, session }: Started,
-  data: Stream.Stream<Uint8Array, E, R>,
+  batches: Batches<E, R>,
   ref: string,
   root: Effect.Effect<Option.Option<string>>
 ) {
   const one = Sink.take<Batch>(1)
-  const [first, others] = yield* Stream.peel(toBatches(data), one)
+  const [first, others] = yield* Stream.peel(batches, one)
   const sent = yield* sendAll(session, Stream.fromIterable(first), offset, { size: 0, unanswered: 0 })
   const [second, last] = yield* Stream.peel(others, one)
   if (second.length === 0) return { session, size: sent.size }
@@ -221,10 +221,10 @@ const transfer = Effect.fnUntraced(function* <E, R>(
   return { session, size }
 })
 
-/** Streams a blob in. Scoped: the call ends with the effect. `root` is the content store's directory. */
-export const writeStream = Effect.fnUntraced(function* <E, R>(
+/** Writes it batch by batch. Scoped: the call ends with the effect. */
+const writeBatches = Effect.fnUntraced(function* <E, R>(
   wire: Wire,
-  data: Stream.Stream<Uint8Array, E, R>,
+  batches: Batches<E, R>,
   ref: string,
   options: WriteOptions,
   root: Effect.Effect<Option.Option<string>>
@@ -237,7 +237,7 @@ export const writeStream = Effect.fnUntraced(function* <E, R>(
   const { session, size } =
     offset === expected?.size
       ? { session: started.value.session, size: offset }
-      : yield* transfer(wire, started.value, data, ref, root)
+      : yield* transfer(wire, started.value, batches, ref, root)
   if (size < offset) {
     const message = `the data ends at ${size} bytes, and the ingest ${ref} holds ${offset} already`
     return yield* new ContainerdError({ method, reason: new OutOfRange({ message }) })
@@ -263,6 +263,29 @@ export const writeWhole = Effect.fnUntraced(function* (
   const existed = yield* awaitCommit(session)
   yield* session.end
   return { digest: Digest.fromBytes(bytes), size: bytes.length, existed } satisfies Written
+}, Effect.scoped)
+
+/**
+ * Streams a blob in. `root` is the content store's directory. What is no more than a message goes as one, unless the
+ * daemon may have the blob, or a part of it.
+ */
+export const writeStream = Effect.fnUntraced(function* <E, R>(
+  wire: Wire,
+  data: Stream.Stream<Uint8Array, E, R>,
+  ref: string,
+  options: WriteOptions,
+  root: Effect.Effect<Option.Option<string>>
+) {
+  const batches = toBatches(data)
+  if (options.ref !== undefined || options.expected !== undefined) {
+    return yield* writeBatches(wire, batches, ref, options, root)
+  }
+  const [first, rest] = yield* Stream.peel(batches, Sink.take<Batch>(2))
+  if (first.length === 2) {
+    return yield* writeBatches(wire, Stream.concat(Stream.fromIterable(first), rest), ref, options, root)
+  }
+  const bytes = Buffer.concat(first.flatMap(({ parts }) => parts))
+  return yield* writeWhole(wire, bytes, ref, labelsOf(options))
 }, Effect.scoped)
 
 /** A name that was never used: no ingest of it needs to be resumed or waited for. */

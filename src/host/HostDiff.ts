@@ -3,10 +3,10 @@
  *
  * @since 0.1.0
  */
-import { lstatSync, readdirSync } from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
+import * as CompareEntries from "../layer/CompareEntries.ts"
 import type { Lost } from "../layer/Concession.ts"
 import * as DiffSource from "../layer/DiffSource.ts"
 import * as DirectoryDiff from "../layer/DirectoryDiff.ts"
@@ -15,9 +15,8 @@ import * as IdMap from "../layer/IdMap.ts"
 import { LayerError } from "../layer/LayerError.ts"
 import type { Judge } from "../layer/Omit.ts"
 import * as RawPath from "../layer/RawPath.ts"
-import type { Xattr } from "../layer/TarEntry.ts"
 import { attempt } from "../layer/TarReader.ts"
-import { type Owner, unlessGone } from "../layer/TreeChanges.ts"
+import { compareTrees, type Owner } from "../layer/TreeChanges.ts"
 
 export interface Options {
   /** A copy, which nobody changes. */
@@ -31,7 +30,7 @@ export interface Options {
   /** What was not touched later, by the clock of the file system, and has the same attributes, is the same: nanoseconds since 1970. */
   readonly since: bigint
   readonly gnuTar: GnuTar
-  /** Runs GNU tar in `/` for attributes of directories. Default: as a child process. */
+  /** Runs GNU tar in `/`, with the content of each name of a file, to compare. Default: as a child process. */
   readonly inRoot?: DiffSource.Run | undefined
   /** Runs GNU tar in `upper` for the layer. Default: as a child process. */
   readonly inUpper?: DiffSource.Run | undefined
@@ -65,83 +64,14 @@ const isAttribute =
     return false
   }
 
-const isDirectory = (path: Buffer) =>
-  unlessGone(() => lstatSync(path, { throwIfNoEntry: false }), undefined)?.isDirectory() === true
-
-const entriesIn = (directory: Buffer) =>
-  unlessGone(() => readdirSync(directory, { withFileTypes: true, encoding: "buffer" }), [])
-
-/** Directories that are in both. Only these can hide something, or lack an attribute. */
-const sharedDirectories = (upper: Buffer, lower: Buffer): ReadonlyArray<RawPath.RawPath> => {
-  const found: Array<RawPath.RawPath> = []
-  const pending: Array<RawPath.RawPath> = [""]
-  for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
-    found.push(path)
-    for (const entry of entriesIn(RawPath.below(upper, path))) {
-      if (!entry.isDirectory()) continue
-      const below = RawPath.join(path, RawPath.fromBytes(entry.name))
-      if (isDirectory(RawPath.below(lower, below))) pending.push(below)
-    }
-  }
-  return found
-}
-
-type Attributes = ReadonlyMap<RawPath.RawPath, ReadonlyArray<Xattr>>
-
-const none: ReadonlyArray<Xattr> = []
-
-const readAttributes = Effect.fnUntraced(function* (
-  { gnuTar, inRoot: run }: Options,
-  paths: ReadonlyArray<RawPath.RawPath>
-) {
-  const found = new Map<RawPath.RawPath, ReadonlyArray<Xattr>>()
-  const options = { root: "/", paths, everyContent: true, report: () => undefined, run }
-  yield* Stream.runForEach(DiffSource.fromGnuTar(gnuTar, options), (events) =>
-    Effect.sync(() => {
-      for (const event of events) if (event._tag === "Entry") found.set(event.entry.path, event.entry.xattrs)
-    })
-  )
-  return found
-})
-
 const yes = 0x79
-const isOpaqueMark =
-  (kindOf: Kind) =>
-  ({ name, value }: Xattr) =>
-    kindOf(name) === "opaque" && value[0] === yes
 
-/** A layer has no word for that. */
-const removed = (lower: ReadonlyArray<Xattr>, upper: ReadonlyArray<Xattr>, kindOf: Kind): ReadonlyArray<string> => {
-  const kept = new Set(upper.map(({ name }) => name))
-  return lower.filter(({ name }) => kindOf(name) === undefined && !kept.has(name)).map(({ name }) => RawPath.show(name))
-}
+const isOpaque = (seen: CompareEntries.Seen | undefined, kindOf: Kind) =>
+  seen?.xattrs.some(({ name, value }) => kindOf(name) === "opaque" && value[0] === yes) === true
+
+const within = (root: RawPath.RawPath, path: RawPath.RawPath) => (path === "" ? root : RawPath.join(root, path))
 
 const belowRoot = (directory: string) => RawPath.split(RawPath.fromBytes(Buffer.from(directory))).join("/")
-
-/** Those that are marked as opaque. Reports attributes that the others have lost. */
-const opaqueDirectories = Effect.fnUntraced(function* (options: Options) {
-  const { lower, report, upper } = options
-  const opaque = new Set<RawPath.RawPath>()
-  if (lower === undefined) return opaque
-  const kind = kindOf(options)
-  const isOpaque = isOpaqueMark(kind)
-  const shared = yield* attempt(() => sharedDirectories(Buffer.from(upper), Buffer.from(lower)), "files")
-  const [above, below] = [belowRoot(upper), belowRoot(lower)]
-  const paths = shared.flatMap((path) => [RawPath.join(above, path), RawPath.join(below, path)])
-  const attributes: Attributes = yield* readAttributes(options, paths)
-  for (const path of shared) {
-    const own = attributes.get(RawPath.join(above, path)) ?? none
-    if (path !== "" && own.some(isOpaque)) {
-      opaque.add(path)
-      continue
-    }
-    for (const name of removed(attributes.get(RawPath.join(below, path)) ?? none, own, kind)) {
-      const what = `the removal of the extended attribute ${name}: a layer cannot say that of a directory`
-      report({ path: RawPath.show(path), what })
-    }
-  }
-  return opaque
-})
 
 const isMapped = (mappings: ReadonlyArray<IdMap.IdMapping>, upper: bigint, lower: bigint) =>
   Option.contains(IdMap.toContainer(mappings, Number(upper)), Number(lower))
@@ -153,6 +83,49 @@ const isSameOwner =
     (upper.uid === lower.uid && upper.gid === lower.gid) ||
     (idMap !== undefined && isMapped(idMap.uids, upper.uid, lower.uid) && isMapped(idMap.gids, upper.gid, lower.gid))
 
+/** What GNU tar says of paths of both directories, in one run. */
+const readBoth = Effect.fnUntraced(function* (
+  { gnuTar, inRoot: run, lower, upper }: Options,
+  paths: ReadonlyArray<RawPath.RawPath>
+) {
+  const roots = { upper: belowRoot(upper), lower: belowRoot(lower ?? "") }
+  const both =
+    lower === undefined ? [] : paths.flatMap((path) => Object.values(roots).map((root) => within(root, path)))
+  const source = { root: "/", paths: both, everyContent: true, report: () => undefined, run }
+  const seen = yield* CompareEntries.read(DiffSource.fromGnuTar(gnuTar, source))
+  const seenIn = (root: RawPath.RawPath) => (path: RawPath.RawPath) => seen.get(within(root, path))
+  return { lower: seenIn(roots.lower), upper: seenIn(roots.upper) }
+})
+
+/** Without the marks of the overlay. Throws for those that only the kernel can read. */
+const unmarked = (seen: CompareEntries.Seen | undefined, isAttribute: (name: string) => boolean) =>
+  seen && { ...seen, xattrs: seen.xattrs.filter(({ name }) => isAttribute(name)) }
+
+/** What an opaque directory hides is not its lower one; which ones are is known when they were compared. */
+const find = Effect.fnUntraced(function* (options: Options, both: DirectoryDiff.Options) {
+  const { idMap, lower, report, since, upper } = options
+  const kind = kindOf(options)
+  const compare = (opaque: ReadonlySet<RawPath.RawPath>) =>
+    compareTrees({ lower, upper, since, overlay: { opaque, isSameOwner: isSameOwner(idMap) } })
+  const first = yield* compare(new Set())
+  const seen = yield* readBoth(options, [...new Set([...first.directories, ...DirectoryDiff.openOf(first)])])
+  const opaque = new Set(first.directories.filter((path) => path !== "" && isOpaque(seen.upper(path), kind)))
+  const found = opaque.size === 0 ? first : yield* compare(opaque)
+  const differing = yield* attempt(() => {
+    const pairOf = (path: RawPath.RawPath) =>
+      [seen.lower(path), seen.upper(path)].map((one) => unmarked(one, isAttribute(kind)))
+    for (const path of found.directories) {
+      const [below, above] = pairOf(path)
+      if (!opaque.has(path)) CompareEntries.removedXattrs(path, below, above).forEach(report)
+    }
+    return DirectoryDiff.openOf(found).filter((path) => {
+      const [below, above] = pairOf(path)
+      return !CompareEntries.isSame(below, above)
+    })
+  }, "files")
+  return { ...(yield* DirectoryDiff.complete(both, found, differing)), opaque }
+})
+
 export interface HostDiff {
   readonly changes: DirectoryDiff.Changes
   /** What is in the copy and not in the layer; `undefined` when it is not known by name. */
@@ -163,16 +136,11 @@ export interface HostDiff {
 
 /** Costs what the copy holds. Fails with a `LayerError` of the kind `overlay` where only the kernel knows what it says. */
 export const diff = Effect.fnUntraced(function* (options: Options) {
-  const { gnuTar, idMap, judge, lower, report, since, upper } = options
-  const overlay = { opaque: yield* opaqueDirectories(options), isSameOwner: isSameOwner(idMap) }
-  const both: DirectoryDiff.Options = {
-    ...{ lower, upper, overlay, judge, report, since },
-    run: options.inUpper,
-    xattr: isAttribute(kindOf(options)),
-    gnuTar: Option.some(gnuTar)
-  }
-  const { changes, isOther, names, unlisted } = yield* DirectoryDiff.find(both)
-  const isKnown = !isOther && changes.length - overlay.opaque.size === names - unlisted.length
+  const { gnuTar, inUpper: run, judge, lower, report, upper } = options
+  const xattr = isAttribute(kindOf(options))
+  const both: DirectoryDiff.Options = { lower, upper, judge, report, run, xattr, gnuTar: Option.some(gnuTar) }
+  const { changes, isOther, names, opaque, unlisted } = yield* find(options, both)
+  const isKnown = !isOther && changes.length - opaque.size === names - unlisted.length
   return {
     changes,
     unlisted: isKnown ? unlisted : undefined,

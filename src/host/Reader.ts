@@ -6,61 +6,17 @@
  */
 import { readFileSync } from "node:fs"
 import * as Path from "node:path"
-import { createInterface } from "node:readline"
 import { Readable } from "node:stream"
-import { setImmediate } from "node:timers/promises"
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
-import * as ChildProcess from "../layer/ChildProcess.ts"
 import type { Lost } from "../layer/Concession.ts"
-import * as DiffSource from "../layer/DiffSource.ts"
+import type * as DiffSource from "../layer/DiffSource.ts"
 import type { GnuTar } from "../layer/GnuTar.ts"
 import { LayerError } from "../layer/LayerError.ts"
 import * as RawPath from "../layer/RawPath.ts"
 import { HostUnavailable } from "./HostUnavailable.ts"
 import type { Overlay } from "./Overlay.ts"
 import type { Timed } from "./Prune.ts"
-
-/**
- * Is told what to mount, a line each, mounts, and then answers each line with the exit code of what it did, until there
- * is no more line. The lower directories are mounted as the kernel shows them together, where the new snapshot has its
- * working directory: their own marks are the kernel's business. They are named from where they are, for a list of mount
- * options has 4096 bytes and that of a long chain of layers would have more.
- */
-const script = `
-set -eu
-exec 2>&1
-export LIBMOUNT_FORCE_MOUNT2=always
-tar=$1
-shift
-IFS=
-read -r upper; read -r target; read -r below; read -r home; read -r lowers; read -r options; read -r where
-mount --bind -o ro,nosymfollow,nodev "$upper" "$upper"
-mount --bind -o nosymfollow,nodev "$target" "$target"
-cd "$home"
-case $lowers in *:*) mount -t overlay -o "ro,lowerdir=$lowers$options" overlay "$below" ;; esac
-setpriv --pdeathsig KILL "$tar" -C / "$@" <&5 >&3 3>&- 4>&- 5<&- 6<&- &
-attributes=$!
-setpriv --pdeathsig KILL "$tar" -C "$where" "$@" <&6 >&4 3>&- 4>&- 5<&- 6<&- &
-layer=$!
-exec 3>&- 4>&- 5<&- 6<&-
-cd "$upper"
-echo =0
-while read -r command; do
-  code=0
-  case $command in
-    attributes) wait "$attributes" || code=$? ;;
-    layer) wait "$layer" || code=$? ;;
-    touch) read -r size; head -c "$size" | (cd "$target" && xargs -0 -n 2 touch -h -d) || code=$? ;;
-    copy)
-      setpriv --pdeathsig KILL cp -dR --preserve=mode,ownership,timestamps,links,xattr --reflink=auto . "$target/" &
-      echo "pid $!"
-      wait "$!" || code=$?
-      ;;
-  esac
-  echo "=$code"
-done
-`
+import { answer, type Shell } from "./Shell.ts"
 
 export interface Reader {
   /** GNU tar in `/`, once. */
@@ -99,41 +55,24 @@ const toLost = (line: string): Lost => {
   return { path, what: `it changed while it was copied (${line})` }
 }
 
-const linesOf = (container: Overlay, target: Overlay, from: From): ReadonlyArray<string> => {
+const linesOf = ({ container, from, gnuTar: { program }, target }: Options): ReadonlyArray<string> => {
   const home = Path.dirname(Path.dirname(container.upper))
   const lowers = container.lowers.map((lower) => Path.relative(home, lower)).join(":")
   const options = container.userxattr ? ",userxattr" : ""
   const where = from === "copy" ? target.upper : container.upper
-  return [container.upper, target.upper, belowOf(target), home, lowers, options, where]
+  return [container.upper, target.upper, belowOf(target), home, lowers, options, where, program]
 }
 
-/** What the layer is read from. */
-export type From = "container" | "copy"
+export interface Options {
+  readonly container: Overlay
+  readonly target: Overlay
+  /** What the layer is read from. */
+  readonly from: "container" | "copy"
+  readonly gnuTar: GnuTar
+}
 
 /** The working directory of a snapshot is beside what it holds. */
 const belowOf = ({ upper }: Overlay) => Path.join(Path.dirname(upper), "work")
-
-export interface Shell {
-  readonly child: ChildProcess.Child
-  readonly lines: AsyncIterator<string>
-}
-
-/** It goes with this process, however that ends, and what copies goes with it: nothing is written into what others remove. */
-const options = [
-  ...["--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private"],
-  ...["sh", "-c", script, "sh"]
-]
-
-/** What each GNU tar writes, and the names that it waits for. */
-const pipes = 4
-
-/** A shell in a mount namespace of its own; ends with its scope. To start it takes a while, and needs to know nothing. */
-export const start = ({ program }: GnuTar): Effect.Effect<Shell, never, Scope.Scope> =>
-  // It holds this process up for milliseconds, in which calls that were just made would not go out.
-  Effect.promise(() => setImmediate()).pipe(
-    Effect.andThen(ChildProcess.startScoped("setpriv", [...options, program, ...DiffSource.flags], "sh", pipes)),
-    Effect.map((child) => ({ child, lines: createInterface({ input: child.stdout })[Symbol.asyncIterator]() }))
-  )
 
 /** They were started with the shell and wait: what it takes to start a program is over when there are names. */
 const runTar =
@@ -149,22 +88,6 @@ const runTar =
     }))
     return { stdout: output ?? Readable.from([]), done }
   }
-
-interface Answer {
-  /** `""` when it ended without one. */
-  readonly code: string
-  readonly lines: ReadonlyArray<string>
-}
-
-const answer = async ({ lines }: Shell, onPid: (pid: string) => void = () => undefined): Promise<Answer> => {
-  const said: Array<string> = []
-  for (let next = await lines.next(); next.done !== true; next = await lines.next()) {
-    if (next.value.startsWith("=")) return { code: next.value.slice(1), lines: said }
-    if (next.value.startsWith("pid ")) onPid(next.value.slice(4))
-    else said.push(next.value)
-  }
-  return { code: "", lines: said }
-}
 
 const fifo = "cp: a FIFO took the place of a file, and nobody writes to it"
 
@@ -216,8 +139,9 @@ const touch = (shell: Shell) =>
   })
 
 /** Ready when it is there. */
-export const open = Effect.fnUntraced(function* (shell: Shell, container: Overlay, target: Overlay, from: From) {
-  const named = linesOf(container, target, from)
+export const open = Effect.fnUntraced(function* (shell: Shell, options: Options) {
+  const { container, target } = options
+  const named = linesOf(options)
   if (named.some((path) => path.includes("\n"))) {
     return yield* new HostUnavailable({ message: "the snapshotter's directory has a line break in its name" })
   }
@@ -227,6 +151,7 @@ export const open = Effect.fnUntraced(function* (shell: Shell, container: Overla
     const said = lines.join("; ") || "there is no setpriv or no unshare"
     return yield* new HostUnavailable({ message: `the container's files cannot be mounted to read them: ${said}` })
   }
+  yield* shell.keepNext
   const inside = (path: string) => `/proc/${shell.child.pid}/root${path}`
   return {
     upper: inside(container.upper),

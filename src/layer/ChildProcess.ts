@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import { type ChildProcessWithoutNullStreams, execFile, spawn } from "node:child_process"
+import { Socket } from "node:net"
 import { Duplex, type Readable, type Writable } from "node:stream"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -49,6 +50,9 @@ export interface Child {
   /** Its descriptors from 3 on. */
   readonly pipes: ReadonlyArray<Duplex>
   readonly pid: number | undefined
+  readonly isAlive: () => boolean
+  /** Whether this program goes on while it runs. It does by default. */
+  readonly keepAlive: (isHeld: boolean) => void
   readonly kill: () => void
 }
 
@@ -89,7 +93,16 @@ export const start = (program: string, args: ReadonlyArray<string>, name: string
     child.on("error", (cause) => resolve({ code: null, lines: [...lines, String(cause)] }))
     child.on("close", (code) => resolve({ code, lines }))
   })
-  return { stdin: child.stdin, stdout: child.stdout, pipes, done, pid: child.pid, kill: () => killGroup(child.pid) }
+  const { pid, stdin, stdout } = child
+  return {
+    ...{ stdin, stdout, pipes, done, pid },
+    isAlive: () => child.exitCode === null && child.signalCode === null,
+    keepAlive: (isHeld) => {
+      const handles = [child, ...child.stdio.filter((stream) => stream instanceof Socket)]
+      for (const handle of handles) isHeld ? handle.ref() : handle.unref()
+    },
+    kill: () => killGroup(pid)
+  }
 }
 
 const killGroup = (pid: number | undefined): void => {

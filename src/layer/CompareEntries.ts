@@ -10,31 +10,34 @@ import type { Lost } from "./Concession.ts"
 import type * as DiffSource from "./DiffSource.ts"
 import type { LayerError } from "./LayerError.ts"
 import * as RawPath from "./RawPath.ts"
+import type { Xattr } from "./TarEntry.ts"
 
-export interface Both {
-  readonly lower: DiffSource.Source
-  readonly upper: DiffSource.Source
+/** What was read of a path. */
+export interface Seen {
+  readonly xattrs: ReadonlyArray<Xattr>
+  /** A hash; none of what has no content. */
+  readonly content: string | undefined
 }
 
-type Found<A> = ReadonlyMap<RawPath.RawPath, A>
+export type AllSeen = ReadonlyMap<RawPath.RawPath, Seen>
 
-const readBoth = <A>({ lower, upper }: Both, read: (source: DiffSource.Source) => Effect.Effect<A, LayerError>) =>
-  Effect.all([read(lower), read(upper)], { concurrency: 2 })
-
-/** A hash of content and attributes of each path. */
-const fingerprints = (source: DiffSource.Source): Effect.Effect<Found<string>, LayerError> =>
+export const read = (source: DiffSource.Source): Effect.Effect<AllSeen, LayerError> =>
   Effect.suspend(() => {
-    const found = new Map<RawPath.RawPath, string>()
-    let current: { readonly path: RawPath.RawPath; readonly hash: Hash } | undefined
+    const found = new Map<RawPath.RawPath, Seen>()
+    let current: { readonly path: RawPath.RawPath; readonly xattrs: ReadonlyArray<Xattr> } | undefined
+    let hash: Hash | undefined
     const close = () => {
-      if (current !== undefined) found.set(current.path, current.hash.digest("hex"))
+      if (current !== undefined) found.set(current.path, { xattrs: current.xattrs, content: hash?.digest("hex") })
+      hash = undefined
     }
     const onEvent = (event: DiffSource.Event) => {
-      if (event._tag === "Data") return void current?.hash.update(event.bytes)
+      if (event._tag === "Data") {
+        hash ??= createHash("sha256")
+        hash.update(event.bytes)
+        return
+      }
       close()
-      current = { path: event.entry.path, hash: createHash("sha256") }
-      const xattrs = event.entry.xattrs.toSorted((a, b) => (a.name < b.name ? -1 : 1))
-      for (const { name, value } of xattrs) current.hash.update(`${name.length} ${name} ${value.length} `).update(value)
+      current = event.entry
     }
     return source.pipe(
       Stream.runForEach((events) => Effect.sync(() => events.forEach(onEvent))),
@@ -45,38 +48,29 @@ const fingerprints = (source: DiffSource.Source): Effect.Effect<Found<string>, L
     )
   })
 
-/** Those of the paths whose content or attributes differ. */
-export const differing = (both: Both, paths: ReadonlyArray<RawPath.RawPath>) =>
-  Effect.map(readBoth(both, fingerprints), ([lower, upper]) =>
-    paths.filter((path) => lower.get(path) !== upper.get(path))
+const sameXattrs = (a: ReadonlyArray<Xattr>, b: ReadonlyArray<Xattr>): boolean => {
+  const values = new Map(a.map(({ name, value }) => [name, value]))
+  return (
+    values.size === b.length &&
+    b.every(({ name, value }) => {
+      const other = values.get(name)
+      return other !== undefined && Buffer.compare(other, value) === 0
+    })
   )
+}
 
-const xattrNames = (source: DiffSource.Source): Effect.Effect<Found<ReadonlySet<string>>, LayerError> =>
-  Effect.suspend(() => {
-    const found = new Map<RawPath.RawPath, ReadonlySet<string>>()
-    const onEvent = (event: DiffSource.Event) => {
-      if (event._tag === "Data") return
-      const { path, xattrs } = event.entry
-      found.set(path, new Set(xattrs.map(({ name }) => name)))
-    }
-    return source.pipe(
-      Stream.runForEach((events) => Effect.sync(() => events.forEach(onEvent))),
-      Effect.as(found)
-    )
-  })
+/** What is in only one of the directories is not the same. */
+export const isSame = (a: Seen | undefined, b: Seen | undefined): boolean =>
+  a !== undefined && b !== undefined && a.content === b.content && sameXattrs(a.xattrs, b.xattrs)
 
-/**
- * Attributes of directories that are gone. An entry for a directory adds to what is there, and a layer has no word for
- * the removal.
- */
-export const removedXattrs = (both: Both): Effect.Effect<ReadonlyArray<Lost>, LayerError> =>
-  Effect.map(readBoth(both, xattrNames), ([lower, upper]) =>
-    [...lower].flatMap(([path, names]) =>
-      [...names]
-        .filter((name) => upper.get(path)?.has(name) === false)
-        .map((name) => ({
-          path: RawPath.show(path),
-          what: `the removal of the extended attribute ${RawPath.show(name)}: a layer cannot say that of a directory`
-        }))
-    )
-  )
+/** Attributes that are gone. An entry for a directory adds to what is there, and a layer has no word for the removal. */
+export const removedXattrs = (path: RawPath.RawPath, lower: Seen | undefined, upper: Seen | undefined): Array<Lost> => {
+  if (lower === undefined || upper === undefined) return []
+  const kept = new Set(upper.xattrs.map(({ name }) => name))
+  return lower.xattrs
+    .filter(({ name }) => !kept.has(name))
+    .map(({ name }) => ({
+      path: RawPath.show(path),
+      what: `the removal of the extended attribute ${RawPath.show(name)}: a layer cannot say that of a directory`
+    }))
+}

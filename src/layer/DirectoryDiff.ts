@@ -34,8 +34,6 @@ export interface Options {
    * and of content under an old time. Default: size, time, mode and owner are trusted.
    */
   readonly since?: bigint | undefined
-  /** Default: `upper` holds everything. */
-  readonly overlay?: TreeChanges.Overlay | undefined
   /** Leaves out. A directory that is not changed itself goes with what was in it. */
   readonly judge?: Judge | undefined
   /** Which extended attributes count. Default: all. */
@@ -74,13 +72,14 @@ const sourcesOf = Effect.fnUntraced(function* ({ gnuTar }: Options) {
 })
 
 /** The same paths in both, to compare them; what is lost in the layer is reported when that is written. */
-const bothOf = Effect.fnUntraced(function* (options: Options, lower: string, paths: ReadonlyArray<RawPath.RawPath>) {
+const readBoth = Effect.fnUntraced(function* (options: Options, paths: ReadonlyArray<RawPath.RawPath>) {
+  const { lower, upper, xattr } = options
+  const nothing: CompareEntries.AllSeen = new Map()
+  if (lower === undefined || paths.length === 0) return { lower: nothing, upper: nothing }
   const sourceOf = yield* sourcesOf(options)
-  const { xattr } = options
-  const [from, to] = [lower, options.upper].map((root) =>
-    sourceOf({ root, paths, everyContent: true, report: ignore, xattr })
-  )
-  return { lower: from ?? Stream.empty, upper: to ?? Stream.empty }
+  const read = (root: string) =>
+    CompareEntries.read(sourceOf({ root, paths, everyContent: true, report: ignore, xattr }))
+  return yield* Effect.all({ lower: read(lower), upper: read(upper) }, { concurrency: 2 })
 })
 
 /** Adds the directories that lead to each change. */
@@ -107,11 +106,9 @@ const withFirstNames = (list: Changes, links: LinkGroups.LinkGroups): Changes =>
   })
 }
 
-/** Those of an overlay are real ones; its lower may be in a mount namespace that its path alone leads to. */
 const withRealPaths = (options: Options): Effect.Effect<Options, LayerError> =>
   TarReader.attempt(() => {
-    const { lower, overlay, upper } = options
-    if (overlay !== undefined) return options
+    const { lower, upper } = options
     return { ...options, lower: lower === undefined ? undefined : realpathSync(lower), upper: realpathSync(upper) }
   }, "files")
 
@@ -152,6 +149,49 @@ const withoutOmitted = (list: Changes, { judge, upper }: Options): Changes => {
   return kept.toReversed()
 }
 
+/** What a walk left open: it was touched, and only reading tells whether it has changed. */
+export const openOf = (found: TreeChanges.TreeChanges): ReadonlyArray<RawPath.RawPath> => {
+  withParents(found.changes)
+  return found.suspects.filter((path) => !found.changes.has(path))
+}
+
+/** All that a layer has to say, once it is known which of those that were left open have changed. */
+export const complete = (
+  options: Options,
+  found: TreeChanges.TreeChanges,
+  differing: ReadonlyArray<RawPath.RawPath>
+): Effect.Effect<Found, LayerError> =>
+  TarReader.attempt(() => {
+    const all = found.changes
+    const { report = ignore } = options
+    found.lost.forEach(report)
+    for (const path of differing) all.set(path, { path, kind: "modified", sameContent: false })
+    const isChanged = (path: RawPath.RawPath) => all.has(path)
+    LinkGroups.complete(found.links, isChanged, (path) => all.set(path, { path, kind: "context", sameContent: true }))
+    withParents(all)
+    const list = withoutOmitted(inOrder(all), options)
+    const listed = new Set(list.map(({ path }) => path))
+    const names = new Set([...found.suspects, ...found.hidden, ...all.keys()])
+    const unlisted = [...names].filter((path) => !listed.has(path))
+    const changes = withFirstNames(list, found.links)
+    return { changes, names: found.names, unlisted, isOther: found.isOther }
+  }, "files")
+
+const find = Effect.fnUntraced(function* (options: Options) {
+  const { lower, report = ignore, since, upper } = options
+  const found = yield* TreeChanges.compareTrees({ lower, upper, since })
+  const open = openOf(found)
+  const contents = yield* readBoth(options, open)
+  const differing = open.filter((path) => !CompareEntries.isSame(contents.lower.get(path), contents.upper.get(path)))
+  const { changes } = yield* complete(options, found, differing)
+  const directories = found.directories.filter((path) => found.changes.has(path))
+  const attributes = yield* readBoth(options, directories)
+  for (const path of directories) {
+    CompareEntries.removedXattrs(path, attributes.lower.get(path), attributes.upper.get(path)).forEach(report)
+  }
+  return changes
+})
+
 /**
  * Finds what a layer has to say. Reads names and attributes of both directories, and contents only where something was
  * touched without a trace. Empty when nothing has changed.
@@ -160,41 +200,8 @@ const withoutOmitted = (list: Changes, { judge, upper }: Options): Changes => {
  * Its time alone does not count, as in containerd. That an extended attribute of a directory is gone is reported, for a
  * layer has no word for it. Without GNU tar a change of extended attributes alone is not found.
  */
-export const find = Effect.fnUntraced(function* (given: Options) {
-  const options = yield* withRealPaths(given)
-  const { lower, overlay, report = ignore, since, upper } = options
-  const found = yield* TreeChanges.compareTrees({ lower, upper, since, overlay })
-  const all = found.changes
-  found.lost.forEach(report)
-  withParents(all)
-  const open = found.suspects.filter((path) => !all.has(path))
-  if (lower !== undefined && open.length > 0) {
-    for (const path of yield* CompareEntries.differing(yield* bothOf(options, lower, open), open)) {
-      all.set(path, { path, kind: "modified", sameContent: false })
-    }
-  }
-  const isChanged = (path: RawPath.RawPath) => all.has(path)
-  LinkGroups.complete(found.links, isChanged, (path) => all.set(path, { path, kind: "context", sameContent: true }))
-  withParents(all)
-  const directories = found.directories.filter(isChanged)
-  // Who knows the marks of an overlay's directories has read the attributes.
-  if (lower !== undefined && overlay === undefined && directories.length > 0) {
-    const lost = yield* CompareEntries.removedXattrs(yield* bothOf(options, lower, directories))
-    lost.forEach(report)
-  }
-  const list = yield* TarReader.attempt(() => withoutOmitted(inOrder(all), options), "files")
-  const listed = new Set(list.map(({ path }) => path))
-  const unlisted = [...new Set([...found.suspects, ...found.hidden, ...all.keys()])].filter((path) => !listed.has(path))
-  return {
-    changes: withFirstNames(list, found.links),
-    names: found.names,
-    unlisted,
-    isOther: found.isOther
-  } satisfies Found
-})
-
 export const changes = (options: Options): Effect.Effect<Changes, LayerError> =>
-  Effect.map(find(options), ({ changes }) => changes)
+  Effect.flatMap(withRealPaths(options), find)
 
 const whiteout = (path: RawPath.RawPath): TarEntry.TarEntry => ({
   path: Whiteout.of(path),
@@ -292,17 +299,16 @@ const merger = (list: Changes, { lower, metadata = Metadata.empty, report = igno
 }
 
 /**
- * Writes those changes as an uncompressed layer (OCI image spec, layer.md). The same directories give the same bytes.
+ * Writes those changes of directories with real paths as an uncompressed layer (OCI image spec, layer.md). The same directories give the same bytes.
  *
  * Everything that is on the disk is in it: owners, modes, times to the nanosecond, hard links, symlinks, devices,
  * FIFOs, every extended attribute but SELinux labels, ACLs, names of any bytes. Sparse files are written in full, for a
  * layer knows no other way. What is gone is a whiteout at the place of its name, with the time 0, as in containerd 2.
  * Unlike containerd's, the layer names the root of the directory, too, as "./": its attributes can change.
  */
-export const write = (list: Changes, given: Options): Stream.Stream<Uint8Array, LayerError> =>
+export const write = (list: Changes, options: Options): Stream.Stream<Uint8Array, LayerError> =>
   Stream.unwrap(
     Effect.gen(function* () {
-      const options = yield* withRealPaths(given)
       const { report = ignore, upper: root } = options
       const sourceOf = yield* sourcesOf(options)
       const paths = list.filter(({ kind }) => kind !== "deleted").map(({ path }) => path)
@@ -326,4 +332,7 @@ export const write = (list: Changes, given: Options): Stream.Stream<Uint8Array, 
 
 /** A layer of what has changed: {@link changes} and {@link write} in one. */
 export const diff = (options: Options): Stream.Stream<Uint8Array, LayerError> =>
-  Stream.unwrap(Effect.map(changes(options), (list) => write(list, options)))
+  withRealPaths(options).pipe(
+    Effect.flatMap((real) => Effect.map(find(real), (list) => write(list, real))),
+    Stream.unwrap
+  )

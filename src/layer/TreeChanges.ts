@@ -47,7 +47,7 @@ export interface TreeChanges {
   readonly changes: Map<RawPath.RawPath, Change>
   /** Touched since, although nothing that was compared differs. */
   readonly suspects: ReadonlyArray<RawPath.RawPath>
-  /** Directories that are there in both. */
+  /** Directories that are there in both, and were touched since. */
   readonly directories: ReadonlyArray<RawPath.RawPath>
   readonly links: LinkGroups.LinkGroups
   readonly lost: ReadonlyArray<Lost>
@@ -153,14 +153,15 @@ const compare = (walk: Walk, path: RawPath.RawPath, upper: BigIntStats, lower: B
   const isKept = lower !== undefined && (lower.mode & formatMask) === (upper.mode & formatMask)
   const isOpaque = isKept && walk.overlay?.opaque.has(path) === true
   if (upper.isDirectory()) walk.pending.push({ path, inLower: isKept && !isOpaque })
-  if (upper.isDirectory() && isKept) walk.directories.push(path)
+  const isTouched = walk.since !== undefined && upper.ctimeNs >= walk.since - tick
+  if (upper.isDirectory() && isKept && (isTouched || walk.since === undefined)) walk.directories.push(path)
   if (isOpaque) walk.changes.set(...opaque(path))
   if (lower === undefined) {
     walk.changes.set(path, { path, kind: "added", sameContent: walk.lower === undefined })
   } else if (!isSame(walk, path, upper, lower)) {
     const sameContent = isKept && lower.size === upper.size && lower.mtimeNs === upper.mtimeNs
     walk.changes.set(path, { path, kind: "modified", sameContent })
-  } else if (walk.since !== undefined && upper.ctimeNs >= walk.since - tick) {
+  } else if (isTouched) {
     walk.suspects.push(path)
   }
 }

@@ -41,6 +41,9 @@ const descendants = (of = process.pid, all = processes()): ReadonlyArray<Process
     .filter(({ command, parent }) => parent === of && !/containerd/.test(command.split(" ")[0] ?? ""))
     .flatMap((child) => [child, ...descendants(child.pid, all)])
 
+/** The shell that is kept for the next commit, which ends with the backend (Shell.integration.test.ts). */
+const isKept = ({ command }: Process) => command.includes("read -r go")
+
 const options = { name: "law:1", differ: "host" } as const
 
 /** A container with something to copy, and what has to be so again when a commit has failed. */
@@ -55,7 +58,7 @@ const started = Effect.gen(function* () {
       inventory,
       status: yield* container.status,
       mounts: Debris.mounts(containerd.directory),
-      children: descendants()
+      children: descendants().filter((one) => !isKept(one))
     }
   })
   return { container, containerd, state }

@@ -1,0 +1,149 @@
+/**
+ * A shell in a mount namespace of its own, which does for a commit what Node has no call for, and is gone with it.
+ *
+ * @since 0.1.0
+ */
+import { createInterface } from "node:readline"
+import { setImmediate } from "node:timers/promises"
+import * as Effect from "effect/Effect"
+import * as Scope from "effect/Scope"
+import { BackendScope } from "../core/BackendScope.ts"
+import * as ChildProcess from "../layer/ChildProcess.ts"
+import * as DiffSource from "../layer/DiffSource.ts"
+
+/**
+ * Is told what to mount, a line each, mounts, and then answers each line with the exit code of what it did, until there
+ * is no more line. The lower directories are mounted as the kernel shows them together, where the new snapshot has its
+ * working directory: their own marks are the kernel's business. They are named from where they are, for a list of mount
+ * options has 4096 bytes and that of a long chain of layers would have more.
+ */
+const script = `
+set -eu
+exec 2>&1
+export LIBMOUNT_FORCE_MOUNT2=always
+IFS=
+read -r upper; read -r target; read -r below; read -r home; read -r lowers; read -r options; read -r where; read -r tar
+mount --bind -o ro,nosymfollow,nodev "$upper" "$upper"
+mount --bind -o nosymfollow,nodev "$target" "$target"
+cd "$home"
+case $lowers in *:*) mount -t overlay -o "ro,lowerdir=$lowers$options" overlay "$below" ;; esac
+setpriv --pdeathsig KILL "$tar" -C / --hard-dereference "$@" <&5 >&3 3>&- 4>&- 5<&- 6<&- &
+attributes=$!
+setpriv --pdeathsig KILL "$tar" -C "$where" "$@" <&6 >&4 3>&- 4>&- 5<&- 6<&- &
+layer=$!
+exec 3>&- 4>&- 5<&- 6<&-
+cd "$upper"
+echo =0
+while read -r command; do
+  code=0
+  case $command in
+    attributes) wait "$attributes" || code=$? ;;
+    layer) wait "$layer" || code=$? ;;
+    touch) read -r size; head -c "$size" | (cd "$target" && xargs -0 -n 2 touch -h -d) || code=$? ;;
+    copy)
+      setpriv --pdeathsig KILL cp -dR --preserve=mode,ownership,timestamps,links,xattr --reflink=auto . "$target/" &
+      echo "pid $!"
+      wait "$!" || code=$?
+      ;;
+  esac
+  echo "=$code"
+done
+`
+
+/** A shell that waits has no mounts of its own yet: it would keep what others unmount. */
+const waiting = `read -r go; exec unshare --mount --propagation private sh -c "$@"`
+
+/** It goes with this process, however that ends, and what copies goes with it: nothing is written into what others remove. */
+const args = ["--pdeathsig", "KILL", "sh", "-c", waiting, "sh", script, "sh", ...DiffSource.flags]
+
+/** What each GNU tar writes, and the names that it waits for. */
+const pipes = 4
+
+export interface Shell {
+  readonly child: ChildProcess.Child
+  readonly lines: AsyncIterator<string>
+  /** One of another commit of this backend was of use: this one was kept for the next. */
+  readonly isKept: boolean
+  /** This one is of use: when the scope closes, one for the next commit is started. */
+  readonly keepNext: Effect.Effect<void, never, Scope.Scope>
+}
+
+const start = () => ChildProcess.start("setpriv", args, "sh", pipes)
+
+/** To start one holds this process up for milliseconds, in which calls that were just made would not go out. */
+const startLater = Effect.promise(() => setImmediate()).pipe(Effect.map(start))
+
+export interface Answer {
+  /** `""` when it ended without one. */
+  readonly code: string
+  readonly lines: ReadonlyArray<string>
+}
+
+export const answer = async ({ lines }: Shell, onPid: (pid: string) => void = () => undefined): Promise<Answer> => {
+  const said: Array<string> = []
+  for (let next = await lines.next(); next.done !== true; next = await lines.next()) {
+    if (next.value.startsWith("=")) return { code: next.value.slice(1), lines: said }
+    if (next.value.startsWith("pid ")) onPid(next.value.slice(4))
+    else said.push(next.value)
+  }
+  return { code: "", lines: said }
+}
+
+/** A shell that waits for a commit, and ends with the backend. */
+interface Spare {
+  child?: ChildProcess.Child | undefined
+}
+
+const spares = new WeakMap<Scope.Scope, Spare>()
+
+const takeFrom = (spare: Spare) =>
+  Effect.sync(() => {
+    const { child } = spare
+    spare.child = undefined
+    return child?.isAlive() === true ? child : undefined
+  })
+
+const fill = (spare: Spare) =>
+  Effect.sync(() => {
+    if (spare.child !== undefined) return
+    spare.child = start()
+    // A program that has nothing else to do ends.
+    spare.child.keepAlive(false)
+  })
+
+const spareOf = Effect.fnUntraced(function* (backend: Scope.Scope) {
+  const known = spares.get(backend)
+  if (known !== undefined) return known
+  const spare: Spare = {}
+  spares.set(backend, spare)
+  const end = Effect.flatMap(takeFrom(spare), (child) => (child === undefined ? Effect.void : ChildProcess.end(child)))
+  yield* Scope.addFinalizer(backend, end)
+  return spare
+})
+
+/** Not at once: the program may have something to do with the image. */
+const rest = "50 millis"
+
+const takeOrStart = (spare: Spare | undefined) =>
+  Effect.flatMap(spare === undefined ? Effect.undefined : takeFrom(spare), (child) => {
+    child?.keepAlive(true)
+    const isKept = child !== undefined
+    return Effect.map(isKept ? Effect.succeed(child) : startLater, (child) => ({ child, isKept }))
+  })
+
+/**
+ * A shell for one commit, which ends with the scope. The one for the next may be there already: to start a process takes
+ * as long as half of what else is to do for a small change.
+ */
+export const take = Effect.gen(function* () {
+  const backend = yield* BackendScope
+  const spare = backend === undefined ? undefined : yield* spareOf(backend)
+  const { child, isKept } = yield* Effect.acquireRelease(takeOrStart(spare), ({ child }) => ChildProcess.end(child))
+  child.stdin.write("go\n")
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  const next =
+    backend === undefined || spare === undefined
+      ? Effect.void
+      : Effect.addFinalizer(() => Effect.forkIn(Effect.delay(fill(spare), rest), backend))
+  return { child, lines, isKept, keepNext: next } satisfies Shell
+})
