@@ -177,7 +177,8 @@ const appendAll = Effect.fnUntraced(
   function* <E, R>(wire: Wire, ref: string, path: string, batches: Batches<E, R>, before: number) {
     let size = before
     const file = yield* LocalIngest.append(path)
-    yield* Stream.runForEach(batches, (batch) => {
+    // The next ones are made while one is written.
+    yield* Stream.runForEach(Stream.buffer(batches, { capacity: 2 }), (batch) => {
       size += batch.size
       return LocalIngest.write(file, batch.parts, batch.size)
     })
