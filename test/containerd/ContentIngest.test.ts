@@ -413,7 +413,7 @@ describe("Content.Write", () => {
       const { fake, write } = yield* store
       // So that the daemon is still at it when the interruption comes.
       fake.onWrite = ({ action }) => (action === "WRITE" ? 100 : undefined)
-      const fiber = yield* Effect.forkChild(write(Stream.concat(Stream.make(blob(2 * mib)), Stream.never)))
+      const fiber = yield* Effect.forkChild(write(Stream.concat(Stream.make(blob(3 * mib)), Stream.never)))
       yield* Fake.until("data", () => fake.ingests.size === 1 && fake.maxUnanswered > 0)
       yield* Fiber.interrupt(fiber)
       assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(fiber)))
