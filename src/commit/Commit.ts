@@ -31,6 +31,7 @@ import { unpack } from "./Unpack.ts"
 import { writeContent } from "./WriteContent.ts"
 
 export { type CommitOptions, DefaultDiffer, type DifferChoice } from "./Options.ts"
+export { VisiblePause } from "./Pause.ts"
 export { type Recovered, recover } from "./Recover.ts"
 export { type Event, Progress, type Timings } from "./Run.ts"
 

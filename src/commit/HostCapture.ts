@@ -13,6 +13,7 @@ import type * as Stream from "effect/Stream"
 import { commitTarget, extract, prepareTarget } from "../core/ApplyLayer.ts"
 import type { Active } from "../core/Snapshotter.ts"
 import * as ChownPass from "../host/ChownPass.ts"
+import * as Freezer from "../host/Freezer.ts"
 import * as HostDiff from "../host/HostDiff.ts"
 import { HostUnavailable } from "../host/HostUnavailable.ts"
 import * as Overlay from "../host/Overlay.ts"
@@ -35,13 +36,15 @@ import type { Base } from "./Base.ts"
 import type { Below, Captured, Ready } from "./Capture.ts"
 import { judgeOf } from "./Omissions.ts"
 import type { Request } from "./Options.ts"
-import { whileFrozen } from "./Pause.ts"
+import { type Freeze, VisiblePause, wanted, whileFrozen } from "./Pause.ts"
 import type { Source } from "./Resolve.ts"
 import { edits } from "./RewriteLayer.ts"
 import { step } from "./Run.ts"
 
 interface Prepared {
   readonly reader: Effect.Effect<Reader.Reader, HostUnavailable>
+  /** None where the daemon is to do it. */
+  readonly freeze: Freeze | undefined
   /** Where the container's files are copied to. */
   readonly target: Active
   readonly upper: string
@@ -70,6 +73,13 @@ const findTar = Effect.flatMap(
   })
 )
 
+/** Which the container is to be frozen by, if this host is to do it. */
+const cgroupOf = Effect.fnUntraced(function* (source: Source, request: Request, { upper }: Overlay.Overlay) {
+  const { id, pid } = source
+  if (!wanted(source, request) || (yield* VisiblePause) || !Freezer.isIn(pid, upper)) return undefined
+  return Option.getOrUndefined(Freezer.find(pid, id))
+})
+
 const makeReady = Effect.fnUntraced(function* (source: Source, below: Below, request: Request) {
   yield* check(objection(source, below, request))
   const { snapshot, snapshotter } = source
@@ -84,13 +94,16 @@ const makeReady = Effect.fnUntraced(function* (source: Source, below: Below, req
   )
   yield* Effect.fromResult(Overlay.checkSeen(container, copy, since))
   const from = source.idMap === undefined ? "copy" : "container"
-  const opening = yield* Effect.forkScoped(Reader.open(shell, { container, target: copy, from, gnuTar }), {
+  const cgroup = yield* cgroupOf(source, request, container)
+  const opening = yield* Effect.forkScoped(Reader.open(shell, { container, target: copy, from, gnuTar, cgroup }), {
     startImmediately: true
   })
+  const reader = Fiber.join(opening)
   // Where that has not been seen to work yet, no container is frozen for it.
-  if (!shell.isKept) yield* Fiber.join(opening)
+  if (!shell.isKept) yield* reader
   return {
-    reader: Fiber.join(opening),
+    reader,
+    freeze: cgroup && (yield* reader).freeze(cgroup),
     target,
     upper: copy.upper,
     userxattr: container.userxattr,
@@ -124,9 +137,9 @@ const optionsOf = (
 
 /** Copies everything, and looks at the copy when the container runs again. */
 const byCopy = Effect.fnUntraced(function* (prepared: Prepared, source: Source, request: Request, report: Report) {
-  const { reader: opening, upper } = prepared
+  const { freeze, reader: opening, upper } = prepared
   const copy = Effect.flatMap(opening, ({ copy }) => copy)
-  const gone = yield* whileFrozen(source, request, copy)
+  const gone = yield* whileFrozen(source, request, copy, freeze)
   gone.forEach(report)
   // Nothing tells when a file was copied up.
   const reader = yield* opening
@@ -146,7 +159,7 @@ const bySpool = Effect.fnUntraced(function* (prepared: Prepared, source: Source,
   const options = { ...optionsOf(prepared, reader, source, request, report), upper, since: ChownPass.after(chowned) }
   const spool = Path.join(prepared.upper, "layer.tar")
   const read = Effect.tap(HostDiff.diff(options), ({ tar }) => Spool.write(tar, spool))
-  const { changes } = yield* whileFrozen(source, request, read)
+  const { changes } = yield* whileFrozen(source, request, read, prepared.freeze)
   return { reader, changes, tar: Spool.read(spool), unlisted: undefined } satisfies Stable
 }, step("diff"))
 

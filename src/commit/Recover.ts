@@ -5,8 +5,10 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Leases from "../core/Leases.ts"
 import { Tasks } from "../core/Tasks.ts"
+import * as Freezer from "../host/Freezer.ts"
 import * as ProcessOwner from "../internal/ProcessOwner.ts"
 
 export const leaseId = (container: string) => `effect-containerd/commit/${container}`
@@ -40,15 +42,23 @@ export interface Recovered {
   readonly resumed: boolean
 }
 
+/** Whoever a dead commit had frozen it by. Where it was this host, and nobody was left to thaw it, the daemon does not know. */
+const letRunOn = Effect.fnUntraced(function* (container: string) {
+  const tasks = yield* Tasks
+  const { pid, status } = yield* tasks.get(container)
+  if (status === "paused") return yield* Effect.as(tasks.resume(container), true)
+  const cgroup = Option.filter(Freezer.find(pid, container), Freezer.isFrozen)
+  if (Option.isSome(cgroup)) yield* Freezer.thaw(cgroup.value)
+  return Option.isSome(cgroup)
+})
+
 /** Undoes what a dead commit left: unfreezes the container, lets go of everything that the lease holds. */
 const undo = Effect.fnUntraced(function* (lease: Leases.LeaseInfo) {
   const leases = yield* Leases.Leases
-  const tasks = yield* Tasks
   const container = lease.labels[label.container] ?? ""
-  const frozen = lease.labels[label.pauses] === "true" && (yield* tasks.status(container)) === "paused"
-  if (frozen) yield* tasks.resume(container)
+  const resumed = lease.labels[label.pauses] === "true" && (yield* letRunOn(container))
   yield* leases.delete(lease.id, { sync: true })
-  const recovered: Recovered = { container, resumed: frozen }
+  const recovered: Recovered = { container, resumed }
   return recovered
 })
 

@@ -24,6 +24,8 @@ export interface Source {
   /** The record of the image that it was made from; none for a container without an image. */
   readonly image: Option.Option<Image>
   readonly status: Status
+  /** Of its first process, as the daemon sees it; 0 when it has none. */
+  readonly pid: number
   readonly snapshotter: Snapshotter
   /** The container's own snapshot; its `name` is the key. */
   readonly snapshot: Info
@@ -120,10 +122,10 @@ export const resolve = Effect.fnUntraced(function* (request: Request) {
   const recorded = container.snapshotter === "" ? undefined : container.snapshotter
   const snapshotter = snapshotters.get(request.snapshotter ?? recorded ?? (yield* snapshotters.defaultName))
   const key = container.snapshotKey === "" ? container.id : container.snapshotKey
-  const { image, snapshot, status } = yield* Effect.all(
+  const { image, snapshot, task } = yield* Effect.all(
     {
       snapshot: findSnapshot(snapshotter, key),
-      status: tasks.status(container.id),
+      task: tasks.get(container.id),
       image: findImage(request.parent ?? container.image)
     },
     { concurrency: "unbounded" }
@@ -133,7 +135,7 @@ export const resolve = Effect.fnUntraced(function* (request: Request) {
   return {
     id: container.id,
     image,
-    status,
+    ...task,
     snapshotter,
     snapshot,
     below: yield* findBelow(snapshotter, snapshot, idMap),

@@ -14,14 +14,19 @@ const statuses: Readonly<Record<string, Tasks.Status>> = {
   PAUSING: "pausing"
 }
 
+const none: Tasks.Task = { status: "none", pid: 0 }
+
 const make = Effect.gen(function* () {
   const { unary } = yield* Connection
   const { tasks } = services()
   return Tasks.make({
-    status: (containerId) =>
+    get: (containerId) =>
       unary(tasks.Get, { containerId }).pipe(
-        Effect.map(({ process }) => statuses[process?.status ?? ""] ?? "unknown"),
-        Effect.catchReason("ContainerdError", "NotFound", () => Effect.succeed<Tasks.Status>("none"))
+        Effect.map(({ process }) => ({
+          status: statuses[process?.status ?? ""] ?? "unknown",
+          pid: process?.pid ?? 0
+        })),
+        Effect.catchReason("ContainerdError", "NotFound", () => Effect.succeed(none))
       ),
     pause: (containerId) => Effect.asVoid(unary(tasks.Pause, { containerId })),
     resume: (containerId) => orGone(unary(tasks.Resume, { containerId }))

@@ -12,9 +12,15 @@ import type { ContainerdError } from "./ContainerdError.ts"
 /** `none`: the container has no task, it was never started or its task was deleted. */
 export type Status = "none" | "created" | "running" | "stopped" | "paused" | "pausing" | "unknown"
 
+export interface Task {
+  readonly status: Status
+  /** Of the container's first process, as the daemon sees it; 0 when there is none. */
+  readonly pid: number
+}
+
 /** What a backend implements; {@link make} adds the resume that cannot be forgotten. */
 export interface Primitives {
-  readonly status: (container: string) => Effect.Effect<Status, ContainerdError>
+  readonly get: (container: string) => Effect.Effect<Task, ContainerdError>
   readonly pause: (container: string) => Effect.Effect<void, ContainerdError>
   /** A task that is gone is success: nothing is frozen. */
   readonly resume: (container: string) => Effect.Effect<void, ContainerdError>
@@ -23,7 +29,7 @@ export interface Primitives {
 export class Tasks extends Context.Service<
   Tasks,
   {
-    readonly status: Primitives["status"]
+    readonly get: Primitives["get"]
     /** Unfreezes a task, whoever froze it: for recovery. */
     readonly resume: Primitives["resume"]
     /**
@@ -35,11 +41,11 @@ export class Tasks extends Context.Service<
 >()("effect-containerd/Tasks") {}
 
 /** Success once the container is not frozen: after a lost answer a second resume fails, with nothing left to do. */
-const resumeOnce = ({ resume, status }: Primitives, container: string) =>
+const resumeOnce = ({ get, resume }: Primitives, container: string) =>
   resume(container).pipe(
     Effect.catch((error) =>
-      Effect.flatMap(status(container), (now) =>
-        now === "running" || now === "stopped" || now === "none" ? Effect.void : Effect.fail(error)
+      Effect.flatMap(get(container), ({ status }) =>
+        status === "running" || status === "stopped" || status === "none" ? Effect.void : Effect.fail(error)
       )
     )
   )
@@ -57,7 +63,7 @@ const resumeSurely = (primitives: Primitives, container: string) =>
   )
 
 export const make = (primitives: Primitives): Tasks["Service"] => ({
-  status: primitives.status,
+  get: primitives.get,
   resume: primitives.resume,
   paused: (container) =>
     Effect.acquireRelease(

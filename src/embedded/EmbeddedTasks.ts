@@ -17,7 +17,7 @@ const nothingRuns = (container: string) =>
 export const layer: Layer.Layer<Tasks.Tasks> = Layer.succeed(
   Tasks.Tasks,
   Tasks.make({
-    status: () => Effect.succeed("none"),
+    get: () => Effect.succeed({ status: "none", pid: 0 }),
     pause: nothingRuns,
     resume: () => Effect.void
   })

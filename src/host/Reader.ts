@@ -8,11 +8,13 @@ import { readFileSync } from "node:fs"
 import * as Path from "node:path"
 import { Readable } from "node:stream"
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import type { Lost } from "../layer/Concession.ts"
 import type * as DiffSource from "../layer/DiffSource.ts"
 import type { GnuTar } from "../layer/GnuTar.ts"
 import { LayerError } from "../layer/LayerError.ts"
 import * as RawPath from "../layer/RawPath.ts"
+import * as Freezer from "./Freezer.ts"
 import { HostUnavailable } from "./HostUnavailable.ts"
 import type { Overlay } from "./Overlay.ts"
 import type { Timed } from "./Prune.ts"
@@ -34,6 +36,8 @@ export interface Reader {
    * without a copy of the data where the file system can. Gives what went away while it was copied.
    */
   readonly copy: Effect.Effect<ReadonlyArray<Lost>, LayerError>
+  /** Freezes the container until the scope closes, or this program dies. */
+  readonly freeze: (cgroup: Freezer.Cgroup) => Effect.Effect<void, HostUnavailable, Scope.Scope>
   /** Nothing more will be asked: it may go, which takes the kernel a while. */
   readonly close: Effect.Effect<void>
 }
@@ -55,12 +59,13 @@ const toLost = (line: string): Lost => {
   return { path, what: `it changed while it was copied (${line})` }
 }
 
-const linesOf = ({ container, from, gnuTar: { program }, target }: Options): ReadonlyArray<string> => {
+const linesOf = ({ cgroup, container, from, gnuTar: { program }, target }: Options): ReadonlyArray<string> => {
   const home = Path.dirname(Path.dirname(container.upper))
   const lowers = container.lowers.map((lower) => Path.relative(home, lower)).join(":")
   const options = container.userxattr ? ",userxattr" : ""
   const where = from === "copy" ? target.upper : container.upper
-  return [container.upper, target.upper, belowOf(target), home, lowers, options, where, program]
+  const mounts = [container.upper, target.upper, belowOf(target), home, lowers, options]
+  return [...mounts, where, program, cgroup?.file ?? "", cgroup?.thaw ?? ""]
 }
 
 export interface Options {
@@ -68,6 +73,8 @@ export interface Options {
   readonly target: Overlay
   /** What the layer is read from. */
   readonly from: "container" | "copy"
+  /** The one that the container will be frozen by. */
+  readonly cgroup: Freezer.Cgroup | undefined
   readonly gnuTar: GnuTar
 }
 
@@ -138,6 +145,13 @@ const touch = (shell: Shell) =>
     return yield* new LayerError({ kind: "files", message })
   })
 
+/** The guard has nothing to do any more once the container runs again: it may be frozen by others then. */
+const freeze = (shell: Shell, cgroup: Freezer.Cgroup) =>
+  Effect.andThen(
+    Effect.addFinalizer(() => Effect.sync(() => void shell.child.pipes[4]?.end("thawed\n"))),
+    Freezer.frozen(cgroup)
+  )
+
 /** Ready when it is there. */
 export const open = Effect.fnUntraced(function* (shell: Shell, options: Options) {
   const { container, target } = options
@@ -159,6 +173,7 @@ export const open = Effect.fnUntraced(function* (shell: Shell, options: Options)
     inRoot: runTar(shell, "attributes"),
     forLayer: runTar(shell, "layer"),
     touch: touch(shell),
+    freeze: (cgroup) => freeze(shell, cgroup),
     close: Effect.sync(() => void shell.child.stdin.end()),
     copy: copy(shell).pipe(Effect.withSpan("Host.copy"))
   } satisfies Reader

@@ -16,6 +16,9 @@ import * as DiffSource from "../layer/DiffSource.ts"
  * is no more line. The lower directories are mounted as the kernel shows them together, where the new snapshot has its
  * working directory: their own marks are the kernel's business. They are named from where they are, for a list of mount
  * options has 4096 bytes and that of a long chain of layers would have more.
+ *
+ * The guard thaws the container when this program dies while it is frozen: what it waits for is then at its end. It is in
+ * nobody's way, and outlives the shell.
  */
 const script = `
 set -eu
@@ -23,6 +26,11 @@ exec 2>&1
 export LIBMOUNT_FORCE_MOUNT2=always
 IFS=
 read -r upper; read -r target; read -r below; read -r home; read -r lowers; read -r options; read -r where; read -r tar
+read -r freezer; read -r thaw
+case $freezer in
+  ?*) (trap '' HUP INT TERM; exec >/dev/null 2>&1 3>&- 4>&- 5<&- 6<&-; read -r thawed <&7 || echo "$thaw" >"$freezer") & ;;
+esac
+exec 7<&-
 mount --bind -o ro,nosymfollow,nodev "$upper" "$upper"
 mount --bind -o nosymfollow,nodev "$target" "$target"
 cd "$home"
@@ -56,8 +64,8 @@ const waiting = `read -r go; exec unshare --mount --propagation private sh -c "$
 /** It goes with this process, however that ends, and what copies goes with it: nothing is written into what others remove. */
 const args = ["--pdeathsig", "KILL", "sh", "-c", waiting, "sh", script, "sh", ...DiffSource.flags]
 
-/** What each GNU tar writes, and the names that it waits for. */
-const pipes = 4
+/** What each GNU tar writes, the names that it waits for, and what tells the guard that the container runs again. */
+const pipes = 5
 
 export interface Shell {
   readonly child: ChildProcess.Child

@@ -45,7 +45,7 @@ const nameOf = ({ labels }: Container) => labels[label.container] ?? ""
 
 const isAlive = Effect.fnUntraced(function* ({ id }: Container) {
   const tasks = yield* Tasks
-  const status = yield* tasks.status(id)
+  const { status } = yield* tasks.get(id)
   return status === "running" || status === "paused" || status === "pausing"
 })
 

@@ -75,6 +75,7 @@ const sourceOf = Effect.fnUntraced(function* ({ Args, Id, Path }: Inspected, one
     id: Id,
     image: Option.some(yield* (yield* Images.Images).get(refOf(one.parent))),
     status: "none",
+    pid: 0,
     snapshotter,
     snapshot,
     below: [parent],

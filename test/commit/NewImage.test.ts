@@ -31,6 +31,7 @@ const source: Source = {
   id: "c",
   image: Option.none(),
   status: "running",
+  pid: 7,
   snapshotter,
   snapshot: { name: "c", parent: "", kind: "active", labels: {} },
   below: [],

@@ -33,12 +33,12 @@ describeDaemons("several containers at once", () => {
     })
 
     const ways = [
-      ["containerd", "Diff.Diff"],
-      ["host", "Host.copy"]
+      ["containerd", ["Tasks.Pause", "Diff.Diff", "Tasks.Resume"]],
+      ["host", ["Host.freeze", "Host.copy", "Host.thaw"]]
     ] as const
 
     const order = "all are paused before the first is read, and all are read before the first runs on (%s)"
-    it.effect.each(ways)(order, ([differ, reading]) =>
+    it.effect.each(ways)(order, ([differ, steps]) =>
       Effect.gen(function* () {
         const { containerd } = yield* Host.Host
         const containers = yield* three
@@ -46,7 +46,7 @@ describeDaemons("several containers at once", () => {
         const committed = yield* Commit.commitAll(
           containers.map(({ id }, i) => ({ container: id, name: `all:${i}`, differ }))
         ).pipe(Effect.withTracer(timing(spans)))
-        const [paused, read, resumed] = ["Tasks.Pause", reading, "Tasks.Resume"].map((name) => times(spans, name))
+        const [paused, read, resumed] = steps.map((name) => times(spans, name))
         assert.deepStrictEqual([paused?.length, read?.length, resumed?.length], [3, 3, 3])
         for (const { begun } of read ?? []) assert.isTrue(begun >= last((paused ?? []).map(({ ended }) => ended)))
         for (const { begun } of resumed ?? []) assert.isTrue(begun >= last((read ?? []).map(({ ended }) => ended)))

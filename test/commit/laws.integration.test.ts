@@ -65,7 +65,8 @@ for (const { differ, version } of ways) {
               for (let at = 1; at <= smooth.calls; at++) {
                 const { exit } = yield* commitWith(container, yield* Faults.inject(at, fault))
                 const where = `call ${at} of ${smooth.calls} ${fault}`
-                assert.strictEqual(yield* tasks.status(container.id), "running", where)
+                assert.strictEqual((yield* tasks.get(container.id)).status, "running", where)
+                assert.isFalse(yield* container.isFrozen, where)
                 const visible = yield* removeImage()
                 if (Exit.isSuccess(exit)) assert.isTrue(visible, where)
                 else if (fault === "interrupted") assert.isTrue(Cause.hasInterruptsOnly(exit.cause), where)

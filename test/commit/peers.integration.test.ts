@@ -332,14 +332,17 @@ describeDaemons("what peers ask of a commit", () => {
       })
     )
 
-    it.effect(
-      "OpenSandbox orchestrator_test.go: resumed before anything is written, and tells the manifest's digest",
-      () =>
+    it.effect.each([false, true])(
+      "OpenSandbox orchestrator_test.go: resumed before anything is written, and tells the manifest's digest (visible: %s)",
+      (visible) =>
         Effect.gen(function* () {
           const { containerd } = yield* Host.Host
           const container = yield* changed("echo x > /x")
-          const statuses: Array<string> = []
-          const look = Effect.map(Effect.orDie(container.status), (status) => void statuses.push(status))
+          const seen: Array<string> = []
+          const look = Effect.gen(function* () {
+            const [status, isFrozen] = yield* Effect.orDie(Effect.all([container.status, container.isFrozen]))
+            seen.push(isFrozen ? `${status}, frozen` : status)
+          })
           const watched = [
             "StepEnded pause",
             "StepStarted apply",
@@ -349,9 +352,11 @@ describeDaemons("what peers ask of a commit", () => {
           const { config, image } = yield* Commit.commit({ container: container.id, name: "resumed:1" }).pipe(
             Effect.provideService(Commit.Progress, ({ _tag, step }) =>
               watched.includes(`${_tag} ${step}`) ? look : Effect.void
-            )
+            ),
+            Effect.provideService(Commit.VisiblePause, visible)
           )
-          assert.deepStrictEqual(statuses, ["PAUSED", "RUNNING", "RUNNING", "RUNNING"])
+          const frozen = visible ? "PAUSED, frozen" : "RUNNING, frozen"
+          assert.deepStrictEqual(seen, [frozen, "RUNNING", "RUNNING", "RUNNING"])
           const manifest = yield* ImageJson.manifest(containerd, image.target.digest)
           assert.strictEqual(manifest.config.digest, config.digest)
         })

@@ -120,7 +120,7 @@ describe("what is gone already", () => {
       fake.reply(snapshots.Remove, gone)
       fake.reply(tasks.Resume, gone)
       fake.reply(tasks.Get, gone)
-      const status = yield* Effect.gen(function* () {
+      const task = yield* Effect.gen(function* () {
         yield* (yield* Images).delete("app")
         const store = yield* ContentStore
         yield* store.delete(digest)
@@ -129,9 +129,9 @@ describe("what is gone already", () => {
         yield* (yield* Snapshotters).get("overlayfs").remove("key")
         const tasks = yield* Tasks
         yield* tasks.resume("c")
-        return yield* tasks.status("c")
+        return yield* tasks.get("c")
       }).pipe(Effect.provide(services))
-      assert.strictEqual(status, "none")
+      assert.deepStrictEqual(task, { status: "none", pid: 0 })
       assert.deepStrictEqual(
         fake.received.map(({ rpc }) => rpc),
         [

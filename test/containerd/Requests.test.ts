@@ -175,7 +175,7 @@ const everyCall = Effect.gen(function* () {
     snapshotter.remove("k"),
     Effect.scoped(snapshotter.view({ key: "v", parent: "" })),
     Effect.scoped(Effect.flatMap(snapshotter.prepare({ key: "k", parent: "" }), ({ commit }) => commit("name"))),
-    tasks.status("c"),
+    tasks.get("c"),
     tasks.resume("c"),
     Effect.scoped(tasks.paused("c"))
   ]

@@ -15,7 +15,7 @@ const fake = Effect.fnUntraced(function* (answers: Answers = {}) {
   const { pause = Effect.void, resume = Effect.void, status = Effect.succeed("paused" as const) } = answers
   const calls = yield* makeCalls
   const tasks = Tasks.make({
-    status: () => status,
+    get: () => Effect.map(status, (status) => ({ status, pid: 7 })),
     pause: (id) => Effect.andThen(note(calls, `pause ${id}`), pause),
     resume: (id) => Effect.andThen(note(calls, `resume ${id}`), resume)
   })
@@ -146,11 +146,11 @@ describe("paused", () => {
   )
 })
 
-describe("status and resume", () => {
+describe("get and resume", () => {
   it.effect("are the backend's own, with their errors", () =>
     Effect.gen(function* () {
       const { calls, tasks } = yield* fake({ resume: Effect.fail(failing("Unknown")) })
-      assert.strictEqual(yield* tasks.status("c"), "paused")
+      assert.deepStrictEqual(yield* tasks.get("c"), { status: "paused", pid: 7 })
       assert.deepStrictEqual(yield* Effect.exit(tasks.resume("c")), Exit.fail(failing("Unknown")))
       assert.deepStrictEqual(yield* calls, ["resume c"])
     })

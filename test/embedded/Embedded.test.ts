@@ -325,7 +325,7 @@ describe("the small services", () => {
   it.live("no tasks: nothing runs, nothing can be paused, a resume is done already", () =>
     Effect.gen(function* () {
       const tasks = yield* Tasks.Tasks
-      assert.strictEqual(yield* tasks.status("c"), "none")
+      assert.deepStrictEqual(yield* tasks.get("c"), { status: "none", pid: 0 })
       assert.strictEqual(yield* reason(Effect.scoped(tasks.paused("c"))), "FailedPrecondition")
       yield* tasks.resume("c")
       assert.match(yield* (yield* Introspection.Introspection).version, /^embedded \(SQLite 3\./)

@@ -57,6 +57,7 @@ const started = Effect.gen(function* () {
     return {
       inventory,
       status: yield* container.status,
+      isFrozen: yield* container.isFrozen,
       mounts: Debris.mounts(containerd.directory),
       children: descendants().filter((one) => !isKept(one))
     }

@@ -11,6 +11,7 @@ export interface Result {
 }
 
 export interface Running {
+  readonly pid: number
   readonly kill: (signal: NodeJS.Signals) => Effect.Effect<void>
   readonly result: Effect.Effect<Result>
 }
@@ -43,6 +44,7 @@ export const start = (args: ReadonlyArray<string>, { env, program = node, wrappe
       ({ child }) => Effect.sync(() => void child.kill("SIGKILL"))
     ),
     ({ child, result }): Running => ({
+      pid: child.pid ?? 0,
       kill: (signal) => Effect.sync(() => void child.kill(signal)),
       result: Effect.map(
         Effect.promise(() => result),

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto"
+import { readFileSync } from "node:fs"
 import { Effect, type Scope } from "effect"
 import type { RunningContainerd } from "./Containerd.ts"
 import type { DaemonError } from "./Process.ts"
@@ -34,6 +35,8 @@ export interface Container {
   /** NONE: there is no task. */
   readonly status: Effect.Effect<Status, DaemonError>
   readonly pid: Effect.Effect<number, DaemonError>
+  /** As its cgroup says, whoever froze it: the status is PAUSED only when the daemon did. */
+  readonly isFrozen: Effect.Effect<boolean, DaemonError>
   /** The files of a running container as a directory of this machine, for what busybox cannot do (setfattr). */
   readonly root: Effect.Effect<string, DaemonError>
   readonly tree: (options?: Tree.Options) => Effect.Effect<ReadonlyArray<Tree.TreeEntry>, DaemonError>
@@ -42,6 +45,14 @@ export interface Container {
 const forever = ["sleep", "2147483647"]
 
 const isStatus = (word: string): word is Status => ["CREATED", "RUNNING", "PAUSED", "STOPPED"].includes(word)
+
+/** This machine's hierarchies, or the one that there is alone. */
+const isFrozen = (pid: number): boolean => {
+  const lines = readFileSync(`/proc/${pid}/cgroup`, "utf8")
+  const old = /^\d+:freezer:(.*)$/m.exec(lines)?.[1]
+  if (old !== undefined) return readFileSync(`/sys/fs/cgroup/freezer${old}/freezer.state`, "utf8") === "FROZEN\n"
+  return readFileSync(`/sys/fs/cgroup${/^0::(.*)$/m.exec(lines)?.[1]}/cgroup.events`, "utf8").includes("frozen 1")
+}
 
 /** An id also names a cgroup and runc's state, which all daemons share. */
 const newId = (): string => `test-${randomUUID()}`
@@ -76,6 +87,7 @@ const make = (containerd: RunningContainerd, options: Options): Container => {
     resume,
     status: Effect.map(task, ({ status }) => status),
     pid: Effect.map(task, ({ pid }) => pid),
+    isFrozen: Effect.map(task, ({ pid }) => isFrozen(pid)),
     root: Effect.map(task, ({ pid }) => `/proc/${pid}/root`),
     tree: (treeOptions) => Tree.ofSnapshot(containerd, { snapshotter, key: id, namespace }, treeOptions)
   }

@@ -82,7 +82,7 @@ describe("law 1: a program that writes holds a lease", () => {
   })
 
   test("what only reads needs none", () => {
-    const read = Effect.all([store.ingests, store.list().pipe(Stream.runDrain), leases.list(), tasks.status("c")])
+    const read = Effect.all([store.ingests, store.list().pipe(Stream.runDrain), leases.list(), tasks.get("c")])
     expectTypeOf<Effect.Services<typeof read>>().toEqualTypeOf<never>()
     Effect.runPromise(read)
   })

@@ -81,6 +81,8 @@ const commit = Effect.fnUntraced(function* (request: Request, route: Route) {
   const problem = options.container === "" ? "" : changesProblem(options)
   if (problem !== undefined) return yield* orContainer(options.container, { status: 400, message: problem })
   return yield* Commit.commit(options).pipe(
+    // `docker ps` and `docker events` show it, as of dockerd's own commits.
+    Effect.provideService(Commit.VisiblePause, true),
     Effect.retry({ while: isBusy, schedule: untilFree }),
     Effect.catchTag("CommitError", (error) => orContainer(options.container, refusalOf(error)))
   )

@@ -1,0 +1,37 @@
+import { assert, describe, it } from "@effect/vitest"
+import { giveBack, pool } from "../../src/core/LentBytes.ts"
+
+describe("a pool", () => {
+  it("uses a buffer again when all that was lent of it came back, and not before", () => {
+    const { lend, take } = pool(100)
+    const first = take()
+    lend(first, 90)
+    giveBack(first.subarray(0, 40))
+    giveBack(first.subarray(50, 90))
+    assert.notStrictEqual(take(), first)
+    giveBack(first.subarray(40, 50))
+    assert.strictEqual(take(), first)
+    assert.notStrictEqual(take(), first)
+  })
+
+  it("forgets a buffer of which more came back than was lent", () => {
+    const { lend, take } = pool(100)
+    const first = take()
+    lend(first, 90)
+    for (const part of [first.subarray(0, 60), first.subarray(0, 60), first.subarray(60, 90)]) giveBack(part)
+    assert.notStrictEqual(take(), first)
+  })
+
+  it("has nothing to do with bytes that are not lent", () => {
+    const { lend, take } = pool(100)
+    const first = take()
+    giveBack(first)
+    giveBack(Buffer.from("x"))
+    lend(first, 100)
+    assert.notStrictEqual(take(), first)
+    giveBack(first)
+    giveBack(first)
+    assert.strictEqual(take(), first)
+    assert.notStrictEqual(take(), first)
+  })
+})
