@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import type { BigIntStats } from "node:fs"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -52,13 +53,16 @@ interface Prepared {
   readonly gnuTar: GnuTar.GnuTar
 }
 
+/** Nobody writes to a container that does not run. */
+const isStill = ({ status }: Source, { pause }: Request) => pause || status !== "running"
+
 /** Known without a call. */
 const objection = (source: Source, below: Below, request: Request): string | undefined => {
-  const { idMap, snapshot, snapshotter, status } = source
+  const { idMap, snapshot, snapshotter } = source
   if (snapshotter.name !== "overlayfs") return `the snapshotter is ${snapshotter.name}, not overlayfs`
   if (snapshot.kind !== "active") return "the container's snapshot cannot be written to"
   // What is not copied is read in two steps, between which it must not change.
-  if (idMap !== undefined && status === "running" && !request.pause) return "the container runs on while it is read"
+  if (idMap !== undefined && !isStill(source, request)) return "the container runs on while it is read"
   return below.lower === snapshot.parent ? undefined : "the layer is to hold more than the container's own change"
 }
 
@@ -135,16 +139,20 @@ const optionsOf = (
   return { lower, userxattr, idMap: source.idMap, judge, report, gnuTar, inRoot, inUpper }
 }
 
-/** Copies everything, and looks at the copy when the container runs again. */
+/** Copies everything, and reads the copy when the container runs again. Names are compared while it is made, if they stay. */
 const byCopy = Effect.fnUntraced(function* (prepared: Prepared, source: Source, request: Request, report: Report) {
   const { freeze, reader: opening, upper } = prepared
-  const copy = Effect.flatMap(opening, ({ copy }) => copy)
-  const gone = yield* whileFrozen(source, request, copy, freeze)
+  const copying = Effect.gen(function* () {
+    const { copy, lower, upper } = yield* opening
+    const compare = HostDiff.compare({ lower, upper, idMap: undefined })
+    const compared = isStill(source, request) ? compare : Effect.undefined
+    return yield* Effect.all({ gone: copy, compared }, { concurrency: 2 })
+  })
+  const { compared, gone } = yield* whileFrozen(source, request, copying, freeze)
   gone.forEach(report)
-  // Nothing tells when a file was copied up.
   const reader = yield* opening
-  const options = { ...optionsOf(prepared, reader, source, request, report), upper, since: 0n }
-  const { changes, tar, unlisted } = yield* HostDiff.diff(options)
+  const options = { ...optionsOf(prepared, reader, source, request, report), upper }
+  const { changes, tar, unlisted } = yield* HostDiff.diff(options, compared)
   return { reader, changes, tar, unlisted: gone.length === 0 ? unlisted : undefined } satisfies Stable
 }, step("diff"))
 
@@ -155,10 +163,15 @@ const byCopy = Effect.fnUntraced(function* (prepared: Prepared, source: Source, 
 const bySpool = Effect.fnUntraced(function* (prepared: Prepared, source: Source, request: Request, report: Report) {
   const reader = yield* prepared.reader
   const { lower, upper } = reader
-  const chowned = yield* attempt(() => (lower === undefined ? 0n : ChownPass.end(upper, lower)), "files")
-  const options = { ...optionsOf(prepared, reader, source, request, report), upper, since: ChownPass.after(chowned) }
+  const isChowned = yield* attempt(() => lower !== undefined && ChownPass.isIn(upper, lower), "files")
+  const options = { ...optionsOf(prepared, reader, source, request, report), upper }
   const spool = Path.join(prepared.upper, "layer.tar")
-  const read = Effect.tap(HostDiff.diff(options), ({ tar }) => Spool.write(tar, spool))
+  const read = Effect.gen(function* () {
+    const times = new Map<RawPath.RawPath, BigIntStats>()
+    const found = yield* HostDiff.compare(options, isChowned ? (path, stats) => times.set(path, stats) : undefined)
+    const compared = isChowned ? yield* attempt(() => ChownPass.without(found, times), "files") : found
+    return yield* Effect.tap(HostDiff.diff(options, compared), ({ tar }) => Spool.write(tar, spool))
+  })
   const { changes } = yield* whileFrozen(source, request, read, prepared.freeze)
   return { reader, changes, tar: Spool.read(spool), unlisted: undefined } satisfies Stable
 }, step("diff"))

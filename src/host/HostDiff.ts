@@ -16,7 +16,7 @@ import { LayerError } from "../layer/LayerError.ts"
 import type { Judge } from "../layer/Omit.ts"
 import * as RawPath from "../layer/RawPath.ts"
 import { attempt } from "../layer/TarReader.ts"
-import { compareTrees, type Owner } from "../layer/TreeChanges.ts"
+import { compareTrees, type Overlay, type Owner, type TreeChanges } from "../layer/TreeChanges.ts"
 
 export interface Options {
   /** A copy, which nobody changes. */
@@ -27,8 +27,6 @@ export interface Options {
   /** Maps owners in `upper` to those in `lower`. */
   readonly idMap: IdMap.IdMap | undefined
   readonly judge: Judge | undefined
-  /** What was not touched later, by the clock of the file system, and has the same attributes, is the same: nanoseconds since 1970. */
-  readonly since: bigint
   readonly gnuTar: GnuTar
   /** Runs GNU tar in `/`, with the content of each name of a file, to compare. Default: as a child process. */
   readonly inRoot?: DiffSource.Run | undefined
@@ -101,16 +99,24 @@ const readBoth = Effect.fnUntraced(function* (
 const unmarked = (seen: CompareEntries.Seen | undefined, isAttribute: (name: string) => boolean) =>
   seen && { ...seen, xattrs: seen.xattrs.filter(({ name }) => isAttribute(name)) }
 
+/**
+ * Reads no file, so that the upper directory may be the one that the copy is being made of. Nothing tells when a file was
+ * copied up: all that is there may have been touched.
+ */
+export const compare = (
+  { idMap, lower, upper }: Pick<Options, "idMap" | "lower" | "upper">,
+  onSeen?: Overlay["onSeen"],
+  opaque: ReadonlySet<RawPath.RawPath> = new Set()
+): Effect.Effect<TreeChanges, LayerError> =>
+  compareTrees({ lower, upper, since: 0n, overlay: { opaque, isSameOwner: isSameOwner(idMap), onSeen } })
+
 /** What an opaque directory hides is not its lower one; which ones are is known when they were compared. */
-const find = Effect.fnUntraced(function* (options: Options, both: DirectoryDiff.Options) {
-  const { idMap, lower, report, since, upper } = options
+const find = Effect.fnUntraced(function* (options: Options, first: TreeChanges, both: DirectoryDiff.Options) {
+  const { report } = options
   const kind = kindOf(options)
-  const compare = (opaque: ReadonlySet<RawPath.RawPath>) =>
-    compareTrees({ lower, upper, since, overlay: { opaque, isSameOwner: isSameOwner(idMap) } })
-  const first = yield* compare(new Set())
   const seen = yield* readBoth(options, [...new Set([...first.directories, ...DirectoryDiff.openOf(first)])])
   const opaque = new Set(first.directories.filter((path) => path !== "" && isOpaque(seen.upper(path), kind)))
-  const found = opaque.size === 0 ? first : yield* compare(opaque)
+  const found = opaque.size === 0 ? first : yield* compare(options, undefined, opaque)
   const differing = yield* attempt(() => {
     const pairOf = (path: RawPath.RawPath) =>
       [seen.lower(path), seen.upper(path)].map((one) => unmarked(one, isAttribute(kind)))
@@ -134,12 +140,19 @@ export interface HostDiff {
   readonly tar: Stream.Stream<Uint8Array, LayerError>
 }
 
-/** Costs what the copy holds. Fails with a `LayerError` of the kind `overlay` where only the kernel knows what it says. */
-export const diff = Effect.fnUntraced(function* (options: Options) {
+/**
+ * Costs what the copy holds. Fails with a `LayerError` of the kind `overlay` where only the kernel knows what it says.
+ * `compared` is what {@link compare} has given, if that was done before.
+ */
+export const diff = Effect.fnUntraced(function* (options: Options, compared?: TreeChanges) {
   const { gnuTar, inUpper: run, judge, lower, report, upper } = options
   const xattr = isAttribute(kindOf(options))
   const both: DirectoryDiff.Options = { lower, upper, judge, report, run, xattr, gnuTar: Option.some(gnuTar) }
-  const { changes, isOther, names, opaque, unlisted } = yield* find(options, both)
+  const { changes, isOther, names, opaque, unlisted } = yield* find(
+    options,
+    compared ?? (yield* compare(options)),
+    both
+  )
   const isKnown = !isOther && changes.length - opaque.size === names - unlisted.length
   return {
     changes,

@@ -21,6 +21,8 @@ export interface Change {
   readonly sameContent: boolean
   /** The first name, in the order of the layer, of the same file. */
   readonly firstName?: RawPath.RawPath
+  /** Bytes, of a regular file with one name. */
+  readonly size?: number
 }
 
 /** The upper directory of an overlay: what it does not hold is as in the lower one, what is gone is a device 0/0. */
@@ -29,6 +31,8 @@ export interface Overlay {
   readonly opaque: ReadonlySet<RawPath.RawPath>
   /** Whether an owner in `upper` is the one in `lower`. */
   readonly isSameOwner: (upper: Owner, lower: Owner) => boolean
+  /** Hears of everything in it. */
+  readonly onSeen?: ((path: RawPath.RawPath, upper: BigIntStats) => void) | undefined
 }
 
 export type Owner = Pick<BigIntStats, "uid" | "gid">
@@ -60,7 +64,7 @@ export interface TreeChanges {
 }
 
 /** The clock of the file system may be behind by a tick of the kernel. */
-export const tick = 20_000_000n
+const tick = 20_000_000n
 const slice = 10
 const formatMask = 0o170000n
 
@@ -148,6 +152,8 @@ const opaque = (directory: RawPath.RawPath): [RawPath.RawPath, Change] => {
   return [path, { path, kind: "deleted", sameContent: false }]
 }
 
+const sizeOf = (stats: BigIntStats) => (stats.isFile() && stats.nlink === 1n ? { size: Number(stats.size) } : undefined)
+
 const compare = (walk: Walk, path: RawPath.RawPath, upper: BigIntStats, lower: BigIntStats | undefined): void => {
   if (!upper.isDirectory()) LinkGroups.add(walk.links, path, upper, lower)
   const isKept = lower !== undefined && (lower.mode & formatMask) === (upper.mode & formatMask)
@@ -157,10 +163,10 @@ const compare = (walk: Walk, path: RawPath.RawPath, upper: BigIntStats, lower: B
   if (upper.isDirectory() && isKept && (isTouched || walk.since === undefined)) walk.directories.push(path)
   if (isOpaque) walk.changes.set(...opaque(path))
   if (lower === undefined) {
-    walk.changes.set(path, { path, kind: "added", sameContent: walk.lower === undefined })
+    walk.changes.set(path, { path, kind: "added", sameContent: walk.lower === undefined, ...sizeOf(upper) })
   } else if (!isSame(walk, path, upper, lower)) {
     const sameContent = isKept && lower.size === upper.size && lower.mtimeNs === upper.mtimeNs
-    walk.changes.set(path, { path, kind: "modified", sameContent })
+    walk.changes.set(path, { path, kind: "modified", sameContent, ...sizeOf(upper) })
   } else if (isTouched) {
     walk.suspects.push(path)
   }
@@ -184,6 +190,7 @@ const visitOverlay = (walk: Walk, { inLower, path }: Pending): void => {
     const lower = inLower ? statsOf(walk.lower, below) : undefined
     const upper = statsOf(walk.upper, below)
     if (upper === undefined) continue
+    walk.overlay?.onSeen?.(below, upper)
     const isGone = isDeletion(upper)
     if (!isGone && isVisible(walk, below, upper, lower)) compare(walk, below, upper, lower)
     else if (lower !== undefined && (isGone || lower.isSocket() !== upper.isSocket())) {
