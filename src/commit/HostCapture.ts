@@ -49,7 +49,7 @@ interface Prepared {
   /** Where the container's files are copied to. */
   readonly target: Active
   readonly upper: string
-  readonly userxattr: boolean
+  readonly container: Overlay.Overlay
   readonly gnuTar: GnuTar.GnuTar
 }
 
@@ -110,7 +110,7 @@ const makeReady = Effect.fnUntraced(function* (source: Source, below: Below, req
     freeze: cgroup && (yield* reader).freeze(cgroup),
     target,
     upper: copy.upper,
-    userxattr: container.userxattr,
+    container,
     gnuTar
   } satisfies Prepared
 })
@@ -129,7 +129,7 @@ interface Stable {
 type Report = (lost: Lost) => void
 
 const optionsOf = (
-  { gnuTar, userxattr }: Prepared,
+  { container: { userxattr }, gnuTar }: Prepared,
   { forLayer: inUpper, inRoot, lower }: Reader.Reader,
   source: Source,
   request: Request,
@@ -139,13 +139,14 @@ const optionsOf = (
   return { lower, userxattr, idMap: source.idMap, judge, report, gnuTar, inRoot, inUpper }
 }
 
-/** Copies everything, and reads the copy when the container runs again. Names are compared while it is made, if they stay. */
+/** Copies everything, and reads the copy when the container runs again. Names of a frozen one are compared meanwhile. */
 const byCopy = Effect.fnUntraced(function* (prepared: Prepared, source: Source, request: Request, report: Report) {
   const { freeze, reader: opening, upper } = prepared
   const copying = Effect.gen(function* () {
-    const { copy, lower, upper } = yield* opening
-    const compare = HostDiff.compare({ lower, upper, idMap: undefined })
-    const compared = isStill(source, request) ? compare : Effect.undefined
+    const { copy, lower } = yield* opening
+    const compare = HostDiff.compare({ lower, upper: prepared.container.upper, idMap: undefined })
+    // One that does not run may be started meanwhile.
+    const compared = wanted(source, request) ? compare : Effect.undefined
     return yield* Effect.all({ gone: copy, compared }, { concurrency: 2 })
   })
   const { compared, gone } = yield* whileFrozen(source, request, copying, freeze)
@@ -168,7 +169,8 @@ const bySpool = Effect.fnUntraced(function* (prepared: Prepared, source: Source,
   const spool = Path.join(prepared.upper, "layer.tar")
   const read = Effect.gen(function* () {
     const times = new Map<RawPath.RawPath, BigIntStats>()
-    const found = yield* HostDiff.compare(options, isChowned ? (path, stats) => times.set(path, stats) : undefined)
+    const names = { ...options, upper: prepared.container.upper }
+    const found = yield* HostDiff.compare(names, isChowned ? (path, stats) => times.set(path, stats) : undefined)
     const compared = isChowned ? yield* attempt(() => ChownPass.without(found, times), "files") : found
     return yield* Effect.tap(HostDiff.diff(options, compared), ({ tar }) => Spool.write(tar, spool))
   })

@@ -4,6 +4,7 @@ import { Console, Effect, Option, Schedule, Schema } from "effect"
 import { HttpClient } from "effect/http"
 import { Commit, type CommitError, type ContainerdError } from "effect-containerd"
 import { changesProblem, optionsOf, type Route } from "./commitRequest.ts"
+import { type Events, ofCommit } from "./events.ts"
 import type { Answer } from "./httpMessage.ts"
 import type { Request } from "./relay.ts"
 
@@ -20,13 +21,23 @@ const ask = Effect.fnUntraced(function* (path: string) {
 
 const Message = Schema.fromJsonString(Schema.Struct({ message: Schema.String }))
 const Inspected = Schema.fromJsonString(
-  Schema.Struct({ Id: Schema.String, State: Schema.Struct({ Dead: Schema.Boolean, Status: Schema.String }) })
+  Schema.Struct({
+    Id: Schema.String,
+    Name: Schema.String,
+    State: Schema.Struct({ Dead: Schema.Boolean, Status: Schema.String }),
+    Config: Schema.Struct({
+      Image: Schema.String,
+      Labels: Schema.NullOr(Schema.Record(Schema.String, Schema.String))
+    })
+  })
 )
+
+const inspect = (container: string) => ask(`/containers/${encodeURIComponent(container)}/json`)
 
 /** What dockerd has against the container itself, in its words. */
 const containerProblem = Effect.fnUntraced(function* (container: string) {
   if (container === "") return { status: 400, message: 'invalid name or ID supplied: ""' } satisfies Refusal
-  const { status, text } = yield* ask(`/containers/${encodeURIComponent(container)}/json`)
+  const { status, text } = yield* inspect(container)
   if (status !== 200) {
     const said = Option.getOrUndefined(Schema.decodeUnknownOption(Message)(text))
     return { status, message: said?.message ?? text.trim() } satisfies Refusal
@@ -74,7 +85,15 @@ const orContainer = Effect.fnUntraced(function* (container: string, refusal: Ref
   return yield* refuse((yield* containerProblem(container)) ?? refusal)
 })
 
-const commit = Effect.fnUntraced(function* (request: Request, route: Route) {
+/** For those who listen. A container that is gone already has been committed all the same, and nobody asks for it. */
+const tell = (publish: Events["publish"], options: Commit.CommitOptions, committed: Commit.Committed) =>
+  inspect(options.container).pipe(
+    Effect.flatMap(({ text }) => Schema.decodeUnknownEffect(Inspected)(text)),
+    Effect.flatMap((container) => publish(ofCommit(container, options, committed))),
+    Effect.ignore
+  )
+
+const commit = Effect.fnUntraced(function* (request: Request, route: Route, publish: Events["publish"]) {
   const options = yield* optionsOf(request, route).pipe(
     Effect.catchTag("BadRequest", ({ message }) => refuse({ status: 400, message }))
   )
@@ -84,6 +103,7 @@ const commit = Effect.fnUntraced(function* (request: Request, route: Route) {
     // `docker ps` and `docker events` show it, as of dockerd's own commits.
     Effect.provideService(Commit.VisiblePause, true),
     Effect.retry({ while: isBusy, schedule: untilFree }),
+    Effect.tap((committed) => tell(publish, options, committed)),
     Effect.catchTag("CommitError", (error) => orContainer(options.container, refusalOf(error)))
   )
 })
@@ -113,7 +133,7 @@ const log = (route: Route, text: string) =>
 const made = ({ durationMs, image, pausedMs }: Commit.Committed) =>
   `${image.name} ${image.target.digest} in ${durationMs} ms, paused for ${pausedMs} ms`
 
-const answered = Effect.fnUntraced(function* (request: Request, route: Route) {
+const answered = Effect.fnUntraced(function* (request: Request, route: Route, publish: Events["publish"]) {
   // Refuses the API versions that dockerd does not know.
   const ping = yield* ask(`${route.version}/_ping`)
   const headers = ownHeaders(ping.headers)
@@ -122,7 +142,7 @@ const answered = Effect.fnUntraced(function* (request: Request, route: Route) {
     const refused = answerOf(ping.status, headers, {})
     return { ...refused, headers: { ...refused.headers, "Content-Type": type }, body: ping.text }
   }
-  return yield* commit(request, route).pipe(
+  return yield* commit(request, route, publish).pipe(
     Effect.tap((committed) => log(route, made(committed))),
     Effect.map((committed) => answerOf(201, headers, { Id: committed.image.target.digest })),
     Effect.catchTag("Refused", ({ message, status }) =>
@@ -134,8 +154,8 @@ const answered = Effect.fnUntraced(function* (request: Request, route: Route) {
 const failure = (route: Route, status: number, message: string) =>
   Effect.as(log(route, `${status} ${message}`), answerOf(status, {}, { message }))
 
-export const answer = (request: Request, route: Route) =>
-  answered(request, route).pipe(
+export const answer = (request: Request, route: Route, publish: Events["publish"]) =>
+  answered(request, route, publish).pipe(
     Effect.catchTag("HttpClientError", ({ message }) =>
       failure(route, 502, `the Docker Engine does not answer: ${message}`)
     ),

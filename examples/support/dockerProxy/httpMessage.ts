@@ -72,7 +72,11 @@ export const responseFraming = (head: Head, method: string): Framing => {
 export interface Taken {
   readonly length: number
   readonly isEnd: boolean
+  /** A chunk has ended and the next one has not begun: there is room for another. */
+  readonly isBetween: boolean
 }
+
+const nothing: Taken = { length: 0, isEnd: true, isBetween: false }
 
 /** Remembers how far a body has come. */
 export type BodyReader = (bytes: Buffer) => Taken
@@ -82,7 +86,7 @@ const lengthReader = (total: number): BodyReader => {
   return (bytes) => {
     const length = Math.min(left, bytes.length)
     left -= length
-    return { length, isEnd: left === 0 }
+    return { length, isEnd: left === 0, isBetween: false }
   }
 }
 
@@ -119,22 +123,22 @@ const chunkReader = (): BodyReader => {
       line += bytes.toString("latin1", at, end < 0 ? bytes.length : end)
       at = end < 0 ? bytes.length : end + 1
       if (line.length > maxHead) left = Number.POSITIVE_INFINITY
-      if (end >= 0 && endLine()) return { length: at, isEnd: true }
+      if (end >= 0 && endLine()) return { length: at, isEnd: true, isBetween: false }
     }
-    return { length: at, isEnd: false }
+    return { length: at, isEnd: false, isBetween: left === 0 && line === "" && !isTrailer }
   }
 }
 
 const readerOf = (framing: Framing): BodyReader => {
   switch (framing._tag) {
     case "None":
-      return () => ({ length: 0, isEnd: true })
+      return () => nothing
     case "Length":
       return lengthReader(framing.length)
     case "Chunked":
       return chunkReader()
     case "Rest":
-      return (bytes) => ({ length: bytes.length, isEnd: false })
+      return (bytes) => ({ length: bytes.length, isEnd: false, isBetween: false })
   }
 }
 
@@ -142,12 +146,16 @@ export const bodyReader = (framing: Framing): BodyReader => {
   const read = readerOf(framing)
   let isOver = false
   return (bytes) => {
-    if (isOver) return { length: 0, isEnd: true }
+    if (isOver) return nothing
     const taken = read(bytes)
     isOver = taken.isEnd
     return taken
   }
 }
+
+/** A chunk of its own. */
+export const formatChunk = (text: string): Buffer =>
+  Buffer.from(`${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`)
 
 /** The bytes of a chunked body without sizes and trailers. */
 export const unchunk = (body: Buffer): Buffer => {

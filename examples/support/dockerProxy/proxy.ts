@@ -7,6 +7,7 @@ import { Docker } from "effect-containerd"
 import * as Channel from "./channel.ts"
 import { answer } from "./commitAnswer.ts"
 import { routeOf } from "./commitRequest.ts"
+import * as Events from "./events.ts"
 import type { Head } from "./httpMessage.ts"
 import { listen } from "./listen.ts"
 import { type Request, relay } from "./relay.ts"
@@ -24,10 +25,12 @@ export interface Options {
  */
 export const start = Effect.fnUntraced(function* (options: Options) {
   const run = yield* FiberSet.makeRuntime<Containerd.Services | HttpClient.HttpClient, void>()
+  const events = yield* Events.make
   const relayOptions = {
     docker: options.docker,
+    joining: events.joining,
     isOurs: (head: Head) => routeOf(head) !== undefined,
-    answer: (request: Request) => answer(request, routeOf(request.head) ?? { version: "", query: "" })
+    answer: (request: Request) => answer(request, routeOf(request.head) ?? { version: "", query: "" }, events.publish)
   }
   yield* listen(options.listen, options.docker, (socket) => void run(relay(Channel.make(socket), relayOptions)))
 })

@@ -10,7 +10,9 @@ import {
   type Answer,
   type BodyReader,
   bodyReader,
+  type Framing,
   formatAnswer,
+  formatChunk,
   type Head,
   hasToken,
   headLength,
@@ -33,7 +35,12 @@ export interface Options<R> {
   readonly isOurs: (head: Head) => boolean
   /** Interrupted when the client goes away. */
   readonly answer: (request: Request) => Effect.Effect<Answer, never, R>
+  /** What is said between the chunks of dockerd's answer to that request; `undefined` for nothing. */
+  readonly joining: (head: Head) => Joining | undefined
 }
+
+/** Goes on until it is interrupted. */
+export type Joining = (say: (text: string) => void) => Effect.Effect<never>
 
 interface Message {
   readonly bytes: Buffer
@@ -61,7 +68,7 @@ const readHead = Effect.fnUntraced(function* (channel: Channel.Channel) {
 const readBody = Effect.fnUntraced(function* (
   from: Channel.Channel,
   read: BodyReader,
-  take: (bytes: Buffer) => void,
+  take: (bytes: Buffer, isBetween: boolean) => void,
   taken: Effect.Effect<void> = Effect.void
 ) {
   // Of an empty body there is nothing to wait for.
@@ -69,9 +76,9 @@ const readBody = Effect.fnUntraced(function* (
   for (;;) {
     const state = yield* from.next((bytes) => {
       if (bytes === undefined) return "broken"
-      const { isEnd, length } = read(bytes)
+      const { isBetween, isEnd, length } = read(bytes)
       from.unread(bytes.subarray(length))
-      take(bytes.subarray(0, length))
+      take(bytes.subarray(0, length), isBetween)
       return isEnd ? "whole" : "more"
     })
     yield* taken
@@ -79,8 +86,36 @@ const readBody = Effect.fnUntraced(function* (
   }
 })
 
+/** Passes on a body, and what joins it where a chunk has room. */
+const passBody = (upstream: Channel.Channel, client: Channel.Channel, framing: Framing, joining?: Joining) => {
+  const read = bodyReader(framing)
+  if (joining === undefined || framing._tag !== "Chunked") return readBody(upstream, read, client.send, client.drained)
+  let waiting: Array<string> = []
+  let hasRoom = true
+  const say = () => {
+    if (!hasRoom) return
+    for (const text of waiting) client.send(formatChunk(text))
+    waiting = []
+  }
+  const take = (bytes: Buffer, isBetween: boolean) => {
+    client.send(bytes)
+    hasRoom = isBetween
+    say()
+  }
+  const join = joining((text) => {
+    waiting.push(text)
+    say()
+  })
+  return Effect.raceFirst(readBody(upstream, read, take, client.drained), join)
+}
+
 /** Passes on all that dockerd answers to one request, and says whether the connection is HTTP still. */
-const respond = Effect.fnUntraced(function* (upstream: Channel.Channel, client: Channel.Channel, method: string) {
+const respond = Effect.fnUntraced(function* (
+  upstream: Channel.Channel,
+  client: Channel.Channel,
+  method: string,
+  joining: Joining | undefined
+) {
   for (;;) {
     const message = yield* readHead(upstream)
     if (message === undefined) return "end"
@@ -88,19 +123,25 @@ const respond = Effect.fnUntraced(function* (upstream: Channel.Channel, client: 
     if (message.head === undefined) return "tunnel"
     const framing = responseFraming(message.head, method)
     if (framing._tag === "Rest") return "tunnel"
-    if (!(yield* readBody(upstream, bodyReader(framing), client.send, client.drained))) return "end"
+    if (!(yield* passBody(upstream, client, framing, statusOf(message.head) === 200 ? joining : undefined)))
+      return "end"
     // After "continue" the answer itself comes.
     if (statusOf(message.head) >= 200) return "next"
   }
 })
 
 /** One request that is not ours. */
-const exchange = Effect.fnUntraced(function* (client: Channel.Channel, upstream: Channel.Channel, head: Head) {
+const exchange = Effect.fnUntraced(function* (
+  client: Channel.Channel,
+  upstream: Channel.Channel,
+  head: Head,
+  joining: Joining | undefined
+) {
   const body = bodyReader(requestFraming(head))
   const send = readBody(client, body, upstream.send, upstream.drained)
   // dockerd stops what it does for a client that has gone, if it is told.
   const watch = Effect.andThen(client.ended, upstream.end)
-  const outcome = yield* respond(upstream, client, head.start[0]).pipe(
+  const outcome = yield* respond(upstream, client, head.start[0], joining).pipe(
     Effect.raceFirst(send.pipe(Effect.andThen(watch), Effect.andThen(Effect.never)))
   )
   if (outcome !== "next") return outcome
@@ -162,7 +203,7 @@ const serve = Effect.fnUntraced(function* <R>(client: Channel.Channel, options: 
     }
     upstream ??= yield* Channel.open(options.docker)
     upstream.send(bytes)
-    const outcome = head === undefined ? "tunnel" : yield* exchange(client, upstream, head)
+    const outcome = head === undefined ? "tunnel" : yield* exchange(client, upstream, head, options.joining(head))
     if (outcome === "tunnel") return yield* tunnel(client, upstream)
     if (outcome === "end") return
   }
