@@ -24,7 +24,7 @@ import { withCommitLease } from "./CommitLease.ts"
 import { createImages } from "./CreateImage.ts"
 import { newImage } from "./NewImage.ts"
 import { type CommitOptions, check, type Request } from "./Options.ts"
-import { resolve, type Source } from "./Resolve.ts"
+import { imageSnapshot, resolve, type Source } from "./Resolve.ts"
 import { Run, step, type Timings } from "./Run.ts"
 import { meet, together } from "./Together.ts"
 import { unpack } from "./Unpack.ts"
@@ -70,12 +70,14 @@ const createdOf = (request: Request) =>
   })
 
 /** What the container is compared with, and what the new layer will stand on. Usually nothing has to be read to know it. */
-const belowOf = <E, R>({ below, snapshot }: Source, base: Effect.Effect<Base, E, R>, request: Request) => {
+const belowOf = <E, R>(source: Source, base: Effect.Effect<Base, E, R>, request: Request) => {
+  const { parent } = source.snapshot
   const isWhole = request.replaceTop !== true && (request.squash ?? false) === false
-  if (isWhole && below.length === 1) return Effect.succeed({ lower: snapshot.parent, target: snapshot.parent })
+  const known = isWhole ? imageSnapshot(source) : undefined
+  if (known !== undefined) return Effect.succeed({ lower: parent, target: known })
   return Effect.map(base, ({ chainId }) => {
     const target = Option.getOrElse(chainId, () => "")
-    return { lower: isWhole ? snapshot.parent : target, target }
+    return { lower: isWhole ? parent : target, target }
   })
 }
 

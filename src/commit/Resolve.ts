@@ -75,14 +75,18 @@ const findImage = Effect.fnUntraced(function* (name: string) {
   )
 })
 
-/**
- * moby puts the mount points that it makes into a snapshot between the image's and the container's, and containerd's
- * client may put one there whose files it has given to the ids of a user namespace.
- */
-const findBelow = (snapshotter: Snapshotter, { name, parent }: Info, idMap: IdMap.IdMap | undefined) =>
-  parent !== "" && (parent.startsWith(`${name}-init`) || idMap !== undefined)
-    ? Effect.map(snapshotter.stat(parent), (between) => [parent, between.parent])
-    : Effect.succeed([parent])
+/** moby puts the mount points that it makes into a snapshot between the image's and the container's. */
+const isOfMoby = ({ name, parent }: Info) => parent.startsWith(`${name}-init`)
+
+/** containerd's client may put one there, too, whose files it has given to the ids of a user namespace. */
+const findBelow = (snapshotter: Snapshotter, snapshot: Info, idMap: IdMap.IdMap | undefined) =>
+  snapshot.parent !== "" && (isOfMoby(snapshot) || idMap !== undefined)
+    ? Effect.map(snapshotter.stat(snapshot.parent), (between) => [snapshot.parent, between.parent])
+    : Effect.succeed([snapshot.parent])
+
+/** The snapshot of the container's image, if nothing has to be read to tell which one it is. */
+export const imageSnapshot = ({ below, snapshot }: Source): string | undefined =>
+  below.length === 1 || isOfMoby(snapshot) ? below.at(-1) : undefined
 
 const fromSpec = (mappings: ReadonlyArray<RuntimeSpec.IdMapping> | null | undefined): ReadonlyArray<IdMap.IdMapping> =>
   (mappings ?? []).map(({ containerID, hostID, size }) => ({ containerId: containerID, hostId: hostID, size }))
