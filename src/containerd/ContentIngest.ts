@@ -16,6 +16,7 @@ import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import { ContainerdError, OutOfRange } from "../core/ContainerdError.ts"
 import { labelsOf, type WriteOptions } from "../core/ContentStore.ts"
+import * as LentBytes from "../core/LentBytes.ts"
 import { uniqueName } from "../core/UniqueName.ts"
 import * as Digest from "../oci/Digest.ts"
 import type { Connection } from "./Connection.ts"
@@ -166,11 +167,15 @@ const sendAll = Effect.fnUntraced(function* <E, R>(
       if (unanswered === window) yield* session.receive
       else unanswered++
       const data = Buffer.concat(parts, size).subarray(skip)
+      parts.forEach(LentBytes.giveBack)
       yield* session.send({ action: "WRITE", offset: position - data.length, data })
     })
   )
   return { size: position, unanswered } satisfies Sent
 })
+
+/** Nobody reads them any more. */
+const released = ({ parts }: Batch) => Effect.sync(() => parts.forEach(LentBytes.giveBack))
 
 /** Appends the bytes to the file of an ingest that nobody has open, and opens it again. */
 const appendAll = Effect.fnUntraced(
@@ -180,7 +185,7 @@ const appendAll = Effect.fnUntraced(
     // The next ones are made while one is written.
     yield* Stream.runForEach(Stream.buffer(batches, { capacity: 2 }), (batch) => {
       size += batch.size
-      return LocalIngest.write(file, batch.parts, batch.size)
+      return Effect.andThen(LocalIngest.write(file, batch.parts, batch.size), released(batch))
     })
     const { offset, session } = yield* openIngest(wire, ref, {})
     if (offset === size) return { session, size }

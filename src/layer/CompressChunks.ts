@@ -8,6 +8,7 @@ import * as Zlib from "node:zlib"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
+import * as LentBytes from "../core/LentBytes.ts"
 import { LayerError } from "./LayerError.ts"
 
 /** Bytes. Smaller ones make larger layers, of zstd above all; larger ones gain little and hold more memory. */
@@ -66,7 +67,9 @@ export const toChunks = <E, R>(self: Stream.Stream<Uint8Array, E, R>): Stream.St
     () => empty(true, []),
     (filling, pieces) => {
       const full: Array<Chunk> = []
-      return [pieces.reduce((state, piece) => take(state, piece, full), filling), full]
+      const filled = pieces.reduce((state, piece) => take(state, piece, full), filling)
+      pieces.forEach(LentBytes.giveBack)
+      return [filled, full]
     },
     { onHalt: (filling) => (filling.size > 0 || filling.isFirst ? [toChunk(filling)] : []) }
   )

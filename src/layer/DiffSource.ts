@@ -49,12 +49,14 @@ export type Source = Stream.Stream<ReadonlyArray<Event>, LayerError>
  * SELinux labels belong to the policy of a machine: no tool puts them into a layer. ACLs come as extended attributes,
  * which is what everybody reads.
  */
-export const flags: ReadonlyArray<string> = [
-  ...["-c", "-f", "-", "-b", "128", "--format=pax", "--numeric-owner", "--pax-option=delete=atime,delete=ctime"],
+export const flagsOfEntries: ReadonlyArray<string> = [
+  ...["--format=pax", "--numeric-owner", "--pax-option=delete=atime,delete=ctime"],
   ...["--xattrs", "--xattrs-include=*", "--xattrs-exclude=security.selinux", "--no-acls", "--no-selinux"],
   ...["--warning=no-timestamp", "--quoting-style=escape"],
   ...["--no-recursion", "--null", "--verbatim-files-from", "--no-unquote", "-T", "-"]
 ]
+
+export const flags: ReadonlyArray<string> = ["-c", "-f", "-", "-b", "128", ...flagsOfEntries]
 
 /** A process of its own, which does not outlive the scope. */
 const runAlone = (tar: GnuTar.GnuTar, { everyContent, root }: Options): Effect.Effect<Run, never, Scope.Scope> =>
@@ -67,7 +69,8 @@ const runAlone = (tar: GnuTar.GnuTar, { everyContent, root }: Options): Effect.E
       }
   )
 
-const listed = (paths: ReadonlyArray<RawPath.RawPath>): Uint8Array =>
+/** The names, a NUL after each. */
+export const listed = (paths: ReadonlyArray<RawPath.RawPath>): Uint8Array =>
   RawPath.toBytes(paths.map((path) => `${path === "" ? "." : path}\0`).join(""))
 
 /** GNU tar writes "=" in the name of an attribute as `%3D`, for pax has no other way, and then "%" as `%25`. */
@@ -133,6 +136,8 @@ const isGone = (line: string) => /: (Cannot stat: No such file or directory|File
 /** The file changed while it was read; its entry is as long as its header says all the same. */
 const isRace = (line: string) => /: (file changed as we read it|File shrank by .*)$/.test(line)
 const isVerdict = (line: string) => /^(Exiting with failure status|Error is not recoverable)/.test(line)
+/** It says no more than that something went away. */
+export const isHarmless = (line: string): boolean => isGone(line) || isVerdict(line)
 
 const check = (outcome: GnuTar.Ended, report: Options["report"]): Effect.Effect<void, LayerError> => {
   const lines = outcome.lines.filter((line) => !isVerdict(line))

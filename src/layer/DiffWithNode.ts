@@ -8,7 +8,7 @@ import * as Stream from "effect/Stream"
 import type { Event, Options, Source } from "./DiffSource.ts"
 import { LayerError } from "./LayerError.ts"
 import * as RawPath from "./RawPath.ts"
-import type * as TarEntry from "./TarEntry.ts"
+import * as TarEntry from "./TarEntry.ts"
 
 const chunkSize = 256 * 1024
 
@@ -27,7 +27,8 @@ const typeOf = ({ mode }: Fs.BigIntStats) => types.find(([format]) => format ===
 const major = (rdev: bigint) => Number(((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & ~0xfffn))
 const minor = (rdev: bigint) => Number((rdev & 0xffn) | ((rdev >> 12n) & ~0xffn))
 
-const toEntry = (path: RawPath.RawPath, full: Buffer, stats: Fs.BigIntStats): TarEntry.TarEntry | undefined => {
+/** What an entry says of itself but for extended attributes; none of a socket. */
+export const toEntry = (path: RawPath.RawPath, full: Buffer, stats: Fs.BigIntStats): TarEntry.TarEntry | undefined => {
   const type = typeOf(stats)
   if (type === undefined) return undefined
   const isDevice = type === "3" || type === "4"
@@ -38,7 +39,7 @@ const toEntry = (path: RawPath.RawPath, full: Buffer, stats: Fs.BigIntStats): Ta
     uid: Number(stats.uid),
     gid: Number(stats.gid),
     size: type === "0" ? Number(stats.size) : 0,
-    mtime: stats.mtimeNs,
+    mtime: TarEntry.bounded(stats.mtimeNs),
     link: type === "2" ? RawPath.fromBytes(Fs.readlinkSync(full, { encoding: "buffer" })) : "",
     major: isDevice ? major(stats.rdev) : 0,
     minor: isDevice ? minor(stats.rdev) : 0,

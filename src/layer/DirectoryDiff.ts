@@ -7,11 +7,14 @@ import { lstatSync, realpathSync, type Stats } from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import * as LentBytes from "../core/LentBytes.ts"
 import * as CompareEntries from "./CompareEntries.ts"
 import type { Lost } from "./Concession.ts"
 import * as DiffSource from "./DiffSource.ts"
+import { fromBoth } from "./DiffWithBoth.ts"
 import { fromNode } from "./DiffWithNode.ts"
 import * as GnuTar from "./GnuTar.ts"
+import * as LargeFiles from "./LargeFiles.ts"
 import { LayerError } from "./LayerError.ts"
 import * as LinkGroups from "./LinkGroups.ts"
 import * as Metadata from "./Metadata.ts"
@@ -48,6 +51,8 @@ export interface Options {
   readonly run?: DiffSource.Options["run"]
   /** Default: the one in the PATH. Without one, extended attributes are left out and reported. */
   readonly gnuTar?: Option.Option<GnuTar.GnuTar> | undefined
+  /** Which files {@link write} reads without GNU tar, if they have no extended attributes. The bytes are the same. */
+  readonly largeFiles?: LargeFiles.Limits | undefined
 }
 
 /** What a layer will say, in its order: by the bytes of the names, each directory before what is in it. */
@@ -65,20 +70,18 @@ export interface Found {
 
 const ignore = () => undefined
 
-const sourcesOf = Effect.fnUntraced(function* ({ gnuTar }: Options) {
-  const tar = gnuTar ?? (yield* GnuTar.find)
-  return (options: DiffSource.Options): DiffSource.Source =>
-    Option.isSome(tar) ? DiffSource.fromGnuTar(tar.value, options) : fromNode(options)
-})
+const tarOf = ({ gnuTar }: Options) => (gnuTar === undefined ? GnuTar.find : Effect.succeed(gnuTar))
 
 /** The same paths in both, to compare them; what is lost in the layer is reported when that is written. */
 const readBoth = Effect.fnUntraced(function* (options: Options, paths: ReadonlyArray<RawPath.RawPath>) {
   const { lower, upper, xattr } = options
   const nothing: CompareEntries.AllSeen = new Map()
   if (lower === undefined || paths.length === 0) return { lower: nothing, upper: nothing }
-  const sourceOf = yield* sourcesOf(options)
-  const read = (root: string) =>
-    CompareEntries.read(sourceOf({ root, paths, everyContent: true, report: ignore, xattr }))
+  const tar = yield* tarOf(options)
+  const read = (root: string) => {
+    const source = { root, paths, everyContent: true, report: ignore, xattr }
+    return CompareEntries.read(Option.isSome(tar) ? DiffSource.fromGnuTar(tar.value, source) : fromNode(source))
+  }
   return yield* Effect.all({ lower: read(lower), upper: read(upper) }, { concurrency: 2 })
 })
 
@@ -236,6 +239,7 @@ const joinSmall = (parts: ReadonlyArray<Uint8Array>): ReadonlyArray<Uint8Array> 
   let small: Array<Uint8Array> = []
   const flush = () => {
     if (small.length > 0) out.push(Buffer.concat(small))
+    small.forEach(LentBytes.giveBack)
     small = []
   }
   for (const part of parts) {
@@ -309,18 +313,15 @@ const merger = (list: Changes, { lower, metadata = Metadata.empty, report = igno
 export const write = (list: Changes, options: Options): Stream.Stream<Uint8Array, LayerError> =>
   Stream.unwrap(
     Effect.gen(function* () {
-      const { report = ignore, upper: root } = options
-      const sourceOf = yield* sourcesOf(options)
+      const { largeFiles = LargeFiles.usual, report = ignore, run, upper: root, xattr } = options
+      const tar = yield* tarOf(options)
       const paths = list.filter(({ kind }) => kind !== "deleted").map(({ path }) => path)
       const { end, push } = merger(list, options)
-      const layer = sourceOf({
-        root,
-        paths,
-        everyContent: false,
-        report,
-        xattr: options.xattr,
-        run: options.run
-      }).pipe(
+      const source = { root, paths, everyContent: false, report, xattr, run }
+      const entries = Option.isSome(tar)
+        ? fromBoth(tar.value, source, LargeFiles.among(list, largeFiles))
+        : fromNode(source)
+      const layer = entries.pipe(
         Stream.mapEffect((events) => TarReader.attempt(() => push(events))),
         Stream.concat(Stream.fromEffect(TarReader.attempt(end))),
         Stream.map(joinSmall),

@@ -10,6 +10,7 @@ import type * as Scope from "effect/Scope"
 import * as ChildProcess from "./ChildProcess.ts"
 import type { Lost } from "./Concession.ts"
 import type { LayerError } from "./LayerError.ts"
+import * as RawPath from "./RawPath.ts"
 
 export { type Child, type Ended, end } from "./ChildProcess.ts"
 
@@ -47,14 +48,17 @@ export const startScoped = (
 export const failure = (what: string, ended: ChildProcess.Ended): LayerError =>
   ChildProcess.failure("GNU tar", what, ended)
 
-/** Names in messages are escaped: octal for all that is not printable ASCII. */
-const unescaped = (text: string) => {
-  const bytes = text.replace(/\\([0-7]{3}|.)/g, (_, code: string) => {
-    if (code.length === 3) return String.fromCharCode(Number.parseInt(code, 8))
-    return code === "n" ? "\n" : code === "t" ? "\t" : code
-  })
-  return Buffer.from(bytes, "latin1").toString("utf8")
+const controls: Readonly<Record<string, string>> = {
+  ...{ a: "\x07", b: "\b", f: "\f", n: "\n", r: "\r", t: "\t", v: "\v" }
 }
+
+/** Names that it prints are escaped: octal for all that is not printable ASCII and has no letter. */
+export const toName = (text: string): RawPath.RawPath =>
+  text.replace(/\\([0-7]{3}|.)/g, (_, code: string) =>
+    code.length === 3 ? String.fromCharCode(Number.parseInt(code, 8)) : (controls[code] ?? code)
+  )
+
+const unescaped = (text: string) => RawPath.toBytes(toName(text)).toString("utf8")
 
 /** `setxattrat: Cannot set 'user.a' extended attribute for file 'x': Operation not supported`, and the like of ACLs. */
 const aboutXattr = /^\w+: (Cannot set .*) for file '(.*)': (.*)$/

@@ -67,7 +67,7 @@ const parseTime = (text: string): bigint => {
 }
 
 /** containerd takes a time that does not fit into 64 bits of nanoseconds for none. */
-const bounded = (nanos: bigint): bigint => (BigInt.asIntN(64, nanos) === nanos ? nanos : 0n)
+export const bounded = (nanos: bigint): bigint => (BigInt.asIntN(64, nanos) === nanos ? nanos : 0n)
 
 /** Nanoseconds since 1970. */
 export const mtimeOf = ({ block, pax }: Pick<TarReader.Header, "block" | "pax">): bigint => {
