@@ -94,9 +94,9 @@ const selected = (entry: TarEntry.TarEntry, { xattr }: Options): TarEntry.TarEnt
     ? entry
     : { ...entry, xattrs: entry.xattrs.filter(({ name }) => xattr(name)) }
 
-const batchSize = 1024 * 1024
+const batchSize = 128 * 1024
 
-/** What a pipe gives are small pieces, each of which would cost as much as many. */
+/** What a pipe gives are small pieces, each of which would cost as much as many; GNU tar waits while many are looked at. */
 async function* batches(output: Readable): AsyncIterable<ReadonlyArray<Uint8Array>> {
   let batch: Array<Uint8Array> = []
   let size = 0

@@ -156,26 +156,21 @@ const recordsOf = (entry: TarEntry, name: Uint8Array, link: Uint8Array): Array<T
   return records
 }
 
-const paxHeader = (
-  records: ReadonlyArray<TarHeader.PaxRecord>,
-  header: TarHeader.Fields
-): ReadonlyArray<Uint8Array> => {
+const nothing = new Uint8Array()
+const paxFields = { name: ascii("PaxHeaders/entry"), type: "x", link: nothing, mode: 0o644, uid: 0, gid: 0 }
+
+/** The block for a header, behind one for the records and the records themselves. */
+const withRecords = (records: ReadonlyArray<TarHeader.PaxRecord>, mtime: number) => {
+  if (records.length === 0) {
+    const out = new Uint8Array(TarHeader.blockSize)
+    return { out, block: out }
+  }
   const data = TarHeader.formatPax(records)
-  const name = ascii("PaxHeaders/entry")
-  return [
-    TarHeader.make({
-      ...header,
-      name,
-      type: "x",
-      link: new Uint8Array(),
-      mode: 0o644,
-      uid: 0,
-      gid: 0,
-      size: data.length
-    }),
-    data,
-    TarReader.padding(data.length)
-  ]
+  const before = TarHeader.blockSize + data.length + TarReader.padding(data.length).length
+  const out = new Uint8Array(before + TarHeader.blockSize)
+  TarHeader.write(out, { ...paxFields, size: data.length, mtime, major: 0, minor: 0 })
+  out.set(data, TarHeader.blockSize)
+  return { out, block: out.subarray(before) }
 }
 
 /**
@@ -183,16 +178,13 @@ const paxHeader = (
  * names of users, no access times. `others` are records on top. What follows is the content, filled up with zeros to whole blocks.
  */
 export const encode = (entry: TarEntry, others: ReadonlyArray<TarHeader.PaxRecord> = []): Uint8Array => {
-  const { gid, major, minor, mode, mtime, path, size, type, uid } = entry
+  const { gid, major, minor, mode, mtime: nanos, path, size, type, uid } = entry
   const name = RawPath.toBytes(type === "5" ? `${path === "" ? "." : path}/` : path)
-  const link = RawPath.toBytes(entry.link)
-  const seconds = mtime / second - (mtime < 0n && mtime % second !== 0n ? 1n : 0n)
-  const fields = { name, type, link, mode, uid, gid, size, mtime: Number(seconds), major, minor }
-  const records = [...recordsOf(entry, name, link), ...others]
-  const header = TarHeader.make(fields)
-  return records.length === 0
-    ? header
-    : Buffer.concat([...paxHeader(records, { ...fields, major: 0, minor: 0 }), header])
+  const link = entry.link === "" ? nothing : RawPath.toBytes(entry.link)
+  const mtime = Number(nanos / second - (nanos < 0n && nanos % second !== 0n ? 1n : 0n))
+  const { block, out } = withRecords([...recordsOf(entry, name, link), ...others], mtime)
+  TarHeader.write(block, { name, type, link, mode, uid, gid, size, mtime, major, minor })
+  return out
 }
 
 /** Ends a tar. */

@@ -124,11 +124,12 @@ export const maxHeaderId = 0o7777777
 /** The largest size, and the latest time in seconds, that fit into the header. */
 export const maxHeaderSize = 0o77777777777
 
+/** Bit operations are several times as fast as divisions, but the shift knows 31 bits only. */
 const setOctal = (block: Uint8Array, { length, offset }: Field, value: number) => {
   let rest = value
   for (let at = offset + length - 2; at >= offset; at--) {
-    block[at] = 0x30 + (rest % 8)
-    rest = Math.floor(rest / 8)
+    block[at] = 0x30 | (rest & 7)
+    rest = rest > 0x7fffffff ? Math.floor(rest / 8) : rest >> 3
   }
   block[offset + length - 1] = 0
 }
@@ -168,9 +169,11 @@ export interface Fields {
 
 const ustar = bytesOf.encode("ustar\x0000")
 
-/** A POSIX header without names of users; numbers that do not fit are cut to the largest: their pax records count. */
-export const make = (fields: Fields): Uint8Array => {
-  const block = new Uint8Array(blockSize)
+/**
+ * Writes a POSIX header without names of users into a block of zeros; numbers that do not fit are cut to the largest:
+ * their pax records count.
+ */
+export const write = (block: Uint8Array, fields: Fields): void => {
   block.set(fields.name.subarray(0, nameField.length), nameField.offset)
   block.set(fields.link.subarray(0, linkField.length), linkField.offset)
   block[typeOffset] = fields.type.charCodeAt(0)
@@ -183,7 +186,6 @@ export const make = (fields: Fields): Uint8Array => {
   setOctal(block, sizeField, Math.min(fields.size, maxHeaderSize))
   setOctal(block, mtimeField, Math.min(Math.max(fields.mtime, 0), maxHeaderSize))
   setChecksum(block)
-  return block
 }
 
 /** Reads the records of a pax extended header: `length key=value\n`, where length counts the whole record. */
@@ -205,18 +207,26 @@ export const parsePax = (data: Uint8Array): ReadonlyArray<PaxRecord> => {
   return records
 }
 
-export const formatPax = (records: ReadonlyArray<PaxRecord>): Uint8Array =>
-  Buffer.concat(
-    records.flatMap(({ key, value }) => {
-      const size = key.length + value.length + 3
-      // The length counts its own digits.
-      let length = size + 1
-      while (String(length).length + size !== length) length = String(length).length + size
-      return [Buffer.from(`${length} ${key}=`, "latin1"), value, newline]
-    })
-  )
+/** The length of a record counts its own digits. */
+const lengthOf = ({ key, value }: PaxRecord): number => {
+  const size = key.length + value.length + 3
+  let length = size + 1
+  while (String(length).length + size !== length) length = String(length).length + size
+  return length
+}
 
-const newline = bytesOf.encode("\n")
+export const formatPax = (records: ReadonlyArray<PaxRecord>): Uint8Array => {
+  const lengths = records.map(lengthOf)
+  const out = Buffer.allocUnsafe(lengths.reduce((sum, length) => sum + length, 0))
+  let at = 0
+  for (const [i, { key, value }] of records.entries()) {
+    at += out.write(`${lengths[i]} ${key}=`, at, "latin1")
+    out.set(value, at)
+    at += value.length
+    out[at++] = 0x0a
+  }
+  return out
+}
 
 /** The value of the last record with that key. */
 export const pax = (records: ReadonlyArray<PaxRecord>, key: string): Uint8Array | undefined =>

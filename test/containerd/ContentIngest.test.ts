@@ -484,7 +484,7 @@ describe("Content.Write", () => {
       // Eight without an answer, one that waits to be sent, one that is being filled.
       assert.isAtMost(ahead, 10 * mib)
       assert.isAtLeast(ahead, 4 * mib)
-      assert.strictEqual(fake.maxUnanswered, 8)
+      assert.isAtMost(fake.maxUnanswered, 8)
     }).pipe(Effect.scoped)
   )
 
