@@ -1,13 +1,12 @@
 /**
- * Runs the benchmarks in mounts of their own: Docker finds ranges of ids for a user namespace in /etc/subuid, and podman
- * keeps a cache below /var/lib whatever its settings say. The machine's own files stay as they are.
+ * Runs the benchmarks in mounts of their own: Docker finds ranges of ids for a user namespace in /etc/subuid, podman its
+ * policy in /etc/containers, and keeps a cache below /var/lib whatever its settings say. The machine's own files stay as they are.
  */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { existsSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
-import { Effect, type Scope } from "effect"
-import * as Debris from "../test/support/Debris.ts"
+import { mkdirSync, writeFileSync } from "node:fs"
+import { dirname } from "node:path"
+import { Effect } from "effect"
 import { DaemonError, run } from "../test/support/Process.ts"
 
 const mark = "EFFECT_CONTAINERD_BENCH_ISOLATED"
@@ -36,14 +35,21 @@ export const remapped = { user: "nobody", group: "nogroup" } as const
 /** Docker looks for the user's name in both files. */
 const range = `${remapped.user}:100000:65536\n`
 
+const settings = {
+  "/etc/subuid": range,
+  "/etc/subgid": range,
+  // podman does not commit without one, and no option names another place.
+  "/etc/containers/policy.json": JSON.stringify({ default: [{ type: "insecureAcceptAnything" }] })
+}
+
 /** Puts our files in the place of the machine's, as long as this process runs. */
-export const prepare: Effect.Effect<void, DaemonError, Scope.Scope> = Effect.gen(function* () {
-  const directory = yield* Debris.directory
+export const prepare: Effect.Effect<void, DaemonError> = Effect.gen(function* () {
   yield* run("mount", ["-t", "tmpfs", "tmpfs", "/var/lib"])
-  for (const target of ["/etc/subuid", "/etc/subgid"]) {
-    if (!existsSync(target)) return yield* new DaemonError({ command: "bench", detail: `there is no ${target}` })
-    const source = join(directory, target.slice("/etc/".length))
-    writeFileSync(source, range)
-    yield* run("mount", ["--bind", source, target])
+  const [upper, work] = ["/var/lib/etc", "/var/lib/etc-work"]
+  for (const directory of [upper, work]) mkdirSync(directory)
+  yield* run("mount", ["-t", "overlay", "-o", `lowerdir=/etc,upperdir=${upper},workdir=${work}`, "overlay", "/etc"])
+  for (const [path, text] of Object.entries(settings)) {
+    mkdirSync(dirname(path), { recursive: true })
+    writeFileSync(path, text)
   }
 })
