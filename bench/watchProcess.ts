@@ -2,9 +2,9 @@
  * Watches while commits are measured, in a process of its own so that nobody's work delays it: how long containers are
  * frozen, and how much memory processes take with all their children. Started by `watch.ts`.
  */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { Schema } from "effect"
+import * as Cgroup from "../test/support/Cgroup.ts"
 import { type Seen, ToWatcher, type Watched } from "./watchMessages.ts"
 
 const attempt = <A>(f: () => A, otherwise: A): A => {
@@ -16,22 +16,6 @@ const attempt = <A>(f: () => A, otherwise: A): A => {
 }
 
 const read = (path: string): string => attempt(() => readFileSync(path, "utf8"), "")
-
-interface Freezer {
-  readonly file: string
-  readonly frozen: string
-}
-
-/** The cgroup's own file, of either version. */
-const freezerOf = (pid: number): ReadonlyArray<Freezer> => {
-  const lines = read(`/proc/${pid}/cgroup`).split("\n")
-  const path = (controller: string) =>
-    lines.map((line) => line.split(":")).find(([, name]) => name === controller)?.[2] ?? ""
-  return [
-    { file: join("/sys/fs/cgroup/freezer", path("freezer"), "freezer.state"), frozen: "FROZEN\n" },
-    { file: join("/sys/fs/cgroup", path(""), "cgroup.freeze"), frozen: "1\n" }
-  ].filter(({ file }) => existsSync(file))
-}
 
 const children = (pid: number): ReadonlyArray<number> =>
   attempt(() => readdirSync(`/proc/${pid}/task`), []).flatMap((thread) =>
@@ -54,7 +38,7 @@ const every = 2
 const memoryEvery = 10
 
 /** Of several containers, the longest. */
-const freezing = (freezers: ReadonlyArray<Freezer>) => {
+const freezing = (freezers: ReadonlyArray<Cgroup.Freezer>) => {
   const total = freezers.map(() => 0)
   const since = freezers.map(() => 0)
   return {
@@ -71,7 +55,7 @@ const freezing = (freezers: ReadonlyArray<Freezer>) => {
 }
 
 const watch = ({ containers, daemons, own }: Watched) => {
-  const freezers = freezing(containers.flatMap(freezerOf))
+  const freezers = freezing(containers.flatMap(Cgroup.freezersOf))
   const followed = [...own]
   const seen = { own: 0, daemons: 0 }
   for (const pid of [...own, ...daemons]) attempt(() => writeFileSync(`/proc/${pid}/clear_refs`, "5"), undefined)

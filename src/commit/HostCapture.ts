@@ -4,7 +4,6 @@
  *
  * @since 0.1.0
  */
-import type { BigIntStats } from "node:fs"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -27,7 +26,6 @@ import type { Changes } from "../layer/DirectoryDiff.ts"
 import * as GnuTar from "../layer/GnuTar.ts"
 import type { LayerError } from "../layer/LayerError.ts"
 import type * as RawPath from "../layer/RawPath.ts"
-import { attempt } from "../layer/TarReader.ts"
 import * as TarRewrite from "../layer/TarRewrite.ts"
 import { writeLayer } from "../layer/WriteLayer.ts"
 import * as ChainId from "../oci/ChainId.ts"
@@ -163,17 +161,12 @@ const byCopy = Effect.fnUntraced(function* (prepared: Prepared, source: Source, 
  */
 const bySpool = Effect.fnUntraced(function* (prepared: Prepared, source: Source, request: Request, report: Report) {
   const reader = yield* prepared.reader
-  const { lower, upper } = reader
-  const isChowned = yield* attempt(() => lower !== undefined && ChownPass.isIn(upper, lower), "files")
-  const options = { ...optionsOf(prepared, reader, source, request, report), upper }
+  const options = { ...optionsOf(prepared, reader, source, request, report), upper: reader.upper }
   const spool = Path.join(prepared.upper, "layer.tar")
-  const read = Effect.gen(function* () {
-    const times = new Map<RawPath.RawPath, BigIntStats>()
-    const names = { ...options, upper: prepared.container.upper }
-    const found = yield* HostDiff.compare(names, isChowned ? (path, stats) => times.set(path, stats) : undefined)
-    const compared = isChowned ? yield* attempt(() => ChownPass.without(found, times), "files") : found
-    return yield* Effect.tap(HostDiff.diff(options, compared), ({ tar }) => Spool.write(tar, spool))
-  })
+  const read = ChownPass.compare({ ...options, upper: prepared.container.upper }).pipe(
+    Effect.flatMap((compared) => HostDiff.diff(options, compared)),
+    Effect.tap(({ tar }) => Spool.write(tar, spool))
+  )
   const { changes } = yield* whileFrozen(source, request, read, prepared.freeze)
   return { reader, changes, tar: Spool.read(spool), unlisted: undefined } satisfies Stable
 }, step("diff"))

@@ -9,7 +9,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Ref from "effect/Ref"
 import * as Scope from "effect/Scope"
-import type { ContainerdError } from "../core/ContainerdError.ts"
 import { Tasks } from "../core/Tasks.ts"
 import type { HostUnavailable } from "../host/HostUnavailable.ts"
 import type { Request } from "./Options.ts"
@@ -35,7 +34,7 @@ const byDaemon = Effect.fnUntraced(function* (source: Source) {
   yield* tasks
     .paused(source.id)
     .pipe(
-      Effect.catch((error: ContainerdError) =>
+      Effect.catch((error) =>
         Effect.flatMap(tasks.get(source.id), ({ status }) =>
           status === "running" || error.isRetryable ? Effect.fail(error) : Effect.void
         )

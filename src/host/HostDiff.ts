@@ -18,14 +18,17 @@ import * as RawPath from "../layer/RawPath.ts"
 import { attempt } from "../layer/TarReader.ts"
 import { compareTrees, type Overlay, type Owner, type TreeChanges } from "../layer/TreeChanges.ts"
 
-export interface Options {
+export interface Trees {
   /** A copy, which nobody changes. */
   readonly upper: string
   readonly lower: string | undefined
-  /** The overlay's marks are in `user.overlay.*`, not in `trusted.overlay.*`. What is in the other one is the container's. */
-  readonly userxattr: boolean
   /** Maps owners in `upper` to those in `lower`. */
   readonly idMap: IdMap.IdMap | undefined
+}
+
+export interface Options extends Trees {
+  /** The overlay's marks are in `user.overlay.*`, not in `trusted.overlay.*`. What is in the other one is the container's. */
+  readonly userxattr: boolean
   readonly judge: Judge | undefined
   readonly gnuTar: GnuTar
   /** Runs GNU tar in `/`, with the content of each name of a file, to compare. Default: as a child process. */
@@ -104,9 +107,8 @@ const unmarked = (seen: CompareEntries.Seen | undefined, isAttribute: (name: str
  * copied up: all that is there may have been touched.
  */
 export const compare = (
-  { idMap, lower, upper }: Pick<Options, "idMap" | "lower" | "upper">,
-  onSeen?: Overlay["onSeen"],
-  opaque: ReadonlySet<RawPath.RawPath> = new Set()
+  { idMap, lower, upper }: Trees,
+  { onSeen, opaque = new Set() }: Partial<Pick<Overlay, "onSeen" | "opaque">> = {}
 ): Effect.Effect<TreeChanges, LayerError> =>
   compareTrees({ lower, upper, since: 0n, overlay: { opaque, isSameOwner: isSameOwner(idMap), onSeen } })
 
@@ -116,7 +118,7 @@ const find = Effect.fnUntraced(function* (options: Options, first: TreeChanges, 
   const kind = kindOf(options)
   const seen = yield* readBoth(options, [...new Set([...first.directories, ...DirectoryDiff.openOf(first)])])
   const opaque = new Set(first.directories.filter((path) => path !== "" && isOpaque(seen.upper(path), kind)))
-  const found = opaque.size === 0 ? first : yield* compare(options, undefined, opaque)
+  const found = opaque.size === 0 ? first : yield* compare(options, { opaque })
   const differing = yield* attempt(() => {
     const pairOf = (path: RawPath.RawPath) =>
       [seen.lower(path), seen.upper(path)].map((one) => unmarked(one, isAttribute(kind)))

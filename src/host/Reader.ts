@@ -145,12 +145,17 @@ const touch = (shell: Shell) =>
     return yield* new LayerError({ kind: "files", message })
   })
 
-/** The guard has nothing to do any more once the container runs again: it may be frozen by others then. */
-const freeze = (shell: Shell, cgroup: Freezer.Cgroup) =>
-  Effect.andThen(
-    Effect.addFinalizer(() => Effect.sync(() => void shell.child.pipes[4]?.end("thawed\n"))),
-    Freezer.frozen(cgroup)
+/** The guard goes once the container runs again, and when it could not be frozen: others may freeze it then. */
+const freeze = (shell: Shell, cgroup: Freezer.Cgroup) => {
+  const dismiss = Effect.sync(() => {
+    const guard = shell.child.pipes[4]
+    if (guard?.writableEnded === false) guard.end("thawed\n")
+  })
+  return Effect.addFinalizer(() => dismiss).pipe(
+    Effect.andThen(Freezer.frozen(cgroup)),
+    Effect.tapError(() => dismiss)
   )
+}
 
 /** Ready when it is there. */
 export const open = Effect.fnUntraced(function* (shell: Shell, options: Options) {

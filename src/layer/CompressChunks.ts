@@ -8,7 +8,7 @@ import * as Zlib from "node:zlib"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
-import * as LentBytes from "../core/LentBytes.ts"
+import * as LentBytes from "../internal/LentBytes.ts"
 import { LayerError } from "./LayerError.ts"
 
 /** Bytes. Smaller ones make larger layers, of zstd above all; larger ones gain little and hold more memory. */

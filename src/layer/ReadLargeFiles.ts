@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Fs from "node:fs"
-import * as LentBytes from "../core/LentBytes.ts"
+import * as LentBytes from "../internal/LentBytes.ts"
 import type { Event, Options } from "./DiffSource.ts"
 import { toEntry } from "./DiffWithNode.ts"
 import type { LargeFiles } from "./LargeFiles.ts"

@@ -469,7 +469,8 @@ describe("Content.Write", () => {
       let [taken, handled, ahead] = [0, 0, 0]
       fake.onWrite = (message) => {
         handled = message.offset + message.dataSize
-        return 5
+        // Long enough at first to fill the window, however busy the machine is.
+        return message.offset === 0 ? 1000 : 5
       }
       const data = Stream.range(1, 1600).pipe(
         Stream.map(() => blob(64 * 1024)),
@@ -484,7 +485,7 @@ describe("Content.Write", () => {
       // Eight without an answer, one that waits to be sent, one that is being filled.
       assert.isAtMost(ahead, 10 * mib)
       assert.isAtLeast(ahead, 4 * mib)
-      assert.isAtMost(fake.maxUnanswered, 8)
+      assert.strictEqual(fake.maxUnanswered, 8)
     }).pipe(Effect.scoped)
   )
 

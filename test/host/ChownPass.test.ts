@@ -1,13 +1,10 @@
 import { execFileSync } from "node:child_process"
-import { type BigIntStats, chmodSync, lstatSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { chmodSync, lchownSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as ChownPass from "../../src/host/ChownPass.ts"
-import * as HostDiff from "../../src/host/HostDiff.ts"
 import * as Trees from "../layer/Trees.ts"
-
-const ctime = (path: string) => lstatSync(path, { bigint: true }).ctimeNs
 
 /** An upper directory that holds all of the lower one, touched file after file without a rest. */
 const sandbox = Effect.map(Trees.temporary, (home) => {
@@ -15,59 +12,57 @@ const sandbox = Effect.map(Trees.temporary, (home) => {
   mkdirSync(join(lower, "etc", "deep"), { recursive: true })
   writeFileSync(join(lower, "etc", "passwd"), "root")
   symlinkSync("etc", join(lower, "link"))
+  writeFileSync(join(lower, "large"), new Uint8Array(20_000_000))
   writeFileSync(join(lower, "last"), "last")
   execFileSync("cp", ["-a", lower, upper])
-  return { lower, upper }
+  return { lower, upper, idMap: undefined }
 })
 
-const look = Effect.fnUntraced(function* (upper: string, lower: string) {
-  const times = new Map<string, BigIntStats>()
-  const found = yield* HostDiff.compare({ upper, lower, idMap: undefined }, (path, stats) => times.set(path, stats))
-  return { found, times, end: ChownPass.end(times) }
-})
+/** Changes nothing but the time of the last change. */
+const touch = (path: string) => lchownSync(path, -1, -1)
 
-describe("ChownPass", () => {
-  it.effect("ends when it has touched the last file, links not followed", () =>
+describe("ChownPass.compare", () => {
+  it.effect("leaves nothing open of what the pass alone has touched, links not followed", () =>
     Effect.gen(function* () {
-      const { lower, upper } = yield* sandbox
-      const paths = ["etc", "etc/deep", "etc/passwd", "link", "last"].map((path) => ctime(join(upper, path)))
-      const last = paths.toSorted((a, b) => (a < b ? -1 : 1)).at(-1) ?? 0n
-      assert.isTrue(ChownPass.isIn(upper, lower))
-      assert.strictEqual((yield* look(upper, lower)).end, last)
+      const { changes, directories, suspects } = yield* ChownPass.compare(yield* sandbox)
+      // The upper directory itself is made before the pass and changed after it.
+      assert.deepStrictEqual([changes.size, directories, suspects], [0, [""], [""]])
     })
   )
 
-  it.live("does not count what was touched after a rest", () =>
+  it.live("leaves open what was touched after a rest", () =>
     Effect.gen(function* () {
-      const { lower, upper } = yield* sandbox
-      const before = yield* look(upper, lower)
+      const trees = yield* sandbox
       yield* Effect.sleep("200 millis")
-      writeFileSync(join(upper, "by-the-container"), "")
-      chmodSync(join(upper, "etc", "passwd"), 0o600)
-      const { end, found, times } = yield* look(upper, lower)
-      assert.strictEqual(end, before.end)
-      assert.sameMembers([...found.suspects], ["", "etc", "etc/deep", "last", "link"])
-      const { changes, directories, suspects } = ChownPass.without(found, times)
+      writeFileSync(join(trees.upper, "by-the-container"), "")
+      chmodSync(join(trees.upper, "etc", "passwd"), 0o600)
+      for (const name of ["etc/deep", "link"]) touch(join(trees.upper, name))
+      const { changes, directories, suspects } = yield* ChownPass.compare(trees)
       assert.sameMembers([...changes.keys()], ["by-the-container", "etc/passwd"])
-      assert.deepStrictEqual([directories, suspects], [[""], [""]])
+      assert.sameMembers([...directories], ["", "etc/deep"])
+      assert.sameMembers([...suspects], ["", "etc/deep", "link"])
     })
   )
 
   it.live("allows a large file the time that its copy takes", () =>
     Effect.gen(function* () {
-      const { lower, upper } = yield* sandbox
+      const trees = yield* sandbox
       yield* Effect.sleep("100 millis")
       // 20 MB at 50 MB/s: 400 ms.
-      writeFileSync(join(upper, "large"), new Uint8Array(20_000_000))
-      assert.strictEqual((yield* look(upper, lower)).end, ctime(join(upper, "large")))
+      touch(join(trees.upper, "large"))
+      assert.notInclude((yield* ChownPass.compare(trees)).suspects, "large")
+      yield* Effect.sleep("100 millis")
+      touch(join(trees.upper, "last"))
+      assert.include((yield* ChownPass.compare(trees)).suspects, "last")
     })
   )
 
-  it.effect("was not where the upper directory does not hold everything", () =>
+  it.effect("leaves all open where the upper directory does not hold everything: there was no pass", () =>
     Effect.gen(function* () {
-      const { lower, upper } = yield* sandbox
-      rmSync(join(upper, "last"))
-      assert.isFalse(ChownPass.isIn(upper, lower))
+      const trees = yield* sandbox
+      rmSync(join(trees.upper, "last"))
+      const { suspects } = yield* ChownPass.compare(trees)
+      assert.sameMembers([...suspects], ["", "etc", "etc/deep", "etc/passwd", "large", "link"])
     })
   )
 })

@@ -124,6 +124,26 @@ describeDaemons("a container that this host has frozen", () => {
       60_000
     )
 
+    it.effect("is nobody else's to pause, to resume or to run something in, as during a pause of the daemon's", () =>
+      Effect.gen(function* () {
+        const { base, containerd } = yield* Host.Host
+        const container = yield* Container.run(containerd, { image: base.ref })
+        const cgroup = yield* Effect.fromOption(Freezer.find(yield* container.pid, container.id))
+        const state = Effect.all([container.status, container.isFrozen])
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            yield* Freezer.frozen(cgroup)
+            for (const others of [container.pause, container.resume, container.exec("true")]) {
+              assert.match((yield* Effect.flip(others)).message, /not running|running process|paused container/)
+              assert.deepStrictEqual(yield* state, ["RUNNING", true])
+            }
+          })
+        )
+        assert.deepStrictEqual(yield* state, ["RUNNING", false])
+        assert.strictEqual(yield* container.exec("echo runs"), "runs\n")
+      })
+    )
+
     it.effect("is not thawed when it was frozen before, by whomever", () =>
       Effect.gen(function* () {
         const { base, containerd } = yield* Host.Host
@@ -134,6 +154,13 @@ describeDaemons("a container that this host has frozen", () => {
         assert.strictEqual(committed.pausedMs, 0)
         assert.deepStrictEqual([yield* container.isFrozen, yield* container.status], [true, "PAUSED"])
         yield* container.resume
+        const cgroup = yield* Effect.fromOption(Freezer.find(yield* container.pid, container.id))
+        writeFileSync(cgroup.file, cgroup.freeze)
+        // The daemon cannot freeze it either, and says so.
+        const { message } = yield* Effect.flip(Commit.commit({ container: container.id, differ: "host" }))
+        assert.include(message, "container not running")
+        assert.deepStrictEqual([yield* container.isFrozen, yield* container.status], [true, "RUNNING"])
+        yield* Freezer.thaw(cgroup)
         assert.deepStrictEqual(yield* Leases.Leases.use((leases) => leases.list()), [])
       })
     )

@@ -18,6 +18,7 @@ import * as Debris from "../support/Debris.ts"
 import * as Host from "../support/Host.ts"
 import { run } from "../support/Process.ts"
 import { compressed, compressible, cut, mebibyte } from "./Compressible.ts"
+import * as LargeLayers from "./LargeLayers.ts"
 import * as Tars from "./Tars.ts"
 
 const programs = ["igzip", "pigz", "zstd"] as const
@@ -90,6 +91,12 @@ describeDaemons("compression by", () => {
         }
       }),
     120_000
+  )
+
+  it.live.each(engines)(
+    "%s by %s takes the bytes of large files before others come into their place",
+    (engine) => Effect.andThen(withPrograms, LargeLayers.compressed(engine)).pipe(Effect.scoped),
+    60_000
   )
 
   it.live.each(["igzip", "pigz"] as const)("gzip by %s says nothing of time and place", (compressor) =>

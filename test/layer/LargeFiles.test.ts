@@ -1,12 +1,9 @@
 import { execFileSync } from "node:child_process"
-import { createHash } from "node:crypto"
 import * as Fs from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option, Stream } from "effect"
-import { giveBack } from "../../src/core/LentBytes.ts"
-import * as Compression from "../../src/layer/Compression.ts"
-import * as Compressor from "../../src/layer/Compressor.ts"
+import { giveBack } from "../../src/internal/LentBytes.ts"
 import type * as DiffSource from "../../src/layer/DiffSource.ts"
 import * as DirectoryDiff from "../../src/layer/DirectoryDiff.ts"
 import * as GnuTar from "../../src/layer/GnuTar.ts"
@@ -14,20 +11,17 @@ import * as LargeFiles from "../../src/layer/LargeFiles.ts"
 import type { RawPath } from "../../src/layer/RawPath.ts"
 import { readLargeFiles } from "../../src/layer/ReadLargeFiles.ts"
 import { compressible } from "./Compressible.ts"
+import * as LargeLayers from "./LargeLayers.ts"
 import * as Tars from "./Tars.ts"
 import * as Trees from "./Trees.ts"
 
 const { directory, hardLink, regular, withPax } = Trees
 
-const byTar: LargeFiles.Limits = { least: Number.POSITIVE_INFINITY, together: 1 }
 const here: LargeFiles.Limits = { least: 0, together: 0 }
 
 const gnuTar = Effect.flatMap(GnuTar.find, Effect.fromOption)
 
-const write = (upper: string, largeFiles: LargeFiles.Limits, report?: DirectoryDiff.Options["report"]) =>
-  DirectoryDiff.diff({ lower: undefined, upper, largeFiles, report })
-
-const bytesOf = (stream: ReturnType<typeof write>) => Effect.map(Stream.mkUint8Array(stream), (tar) => Buffer.from(tar))
+const { bytesOf, write } = LargeLayers
 
 /** Sizes around those of blocks and of buffers. */
 const sizes = [0, 1, 511, 512, 513, 1024, 65_535, ...[-513, -1, 0, 1, 511].map((more) => 1024 * 1024 + more), 3_000_001]
@@ -77,7 +71,7 @@ describe.runIf(Trees.hasGnuTar)("large files", () => {
       const root = place(join(yield* Trees.temporary, "root"))
       const lost: Array<unknown> = []
       const tar = yield* bytesOf(write(root, here, (one) => lost.push(one)))
-      assert.isTrue(tar.equals(yield* bytesOf(write(root, byTar))))
+      assert.isTrue(tar.equals(yield* bytesOf(write(root, LargeLayers.byTar))))
       assert.isTrue(tar.equals(yield* bytesOf(write(root, { least: 1024, together: 0 }))))
       assert.deepStrictEqual(lost, [])
     })
@@ -249,42 +243,20 @@ describe("a large file", () => {
 
 const linkOf = Option.liftThrowable((fd: string) => Fs.readlinkSync(`/proc/self/fd/${fd}`))
 
-/** Many files, large and small: 48 MiB. */
-const placeMany = (root: string): string => {
-  Fs.mkdirSync(root)
-  for (let i = 0; i < 160; i++) {
-    const size = [10, 5000, 40_000, 300_000, 1_400_000][i % 5] ?? 0
-    const shift = (i * 77_777) % (8 * mib)
-    Fs.writeFileSync(join(root, `file-${i}`), compressible(shift + size).subarray(shift))
-  }
-  return root
-}
-
-const limits: LargeFiles.Limits = { least: 32 * 1024, together: 0 }
-const engines: ReadonlyArray<readonly ["gzip" | "zstd", Compressor.Engine]> = [
-  ["gzip", "node"],
-  ["gzip", "igzip"],
-  ["gzip", "pigz"],
-  ["zstd", "node"],
-  ["zstd", "zstd"]
-]
-
 describe.runIf(Trees.hasGnuTar)("bytes that are lent", () => {
-  const sha = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex")
-
   it.live("stay as they are until they are given back, however long that takes", () =>
     Effect.gen(function* () {
-      const root = placeMany(join(yield* Trees.temporary, "root"))
-      const pieces = yield* Stream.runCollect(write(root, limits))
-      assert.isTrue(Buffer.concat(pieces).equals(yield* bytesOf(write(root, byTar))))
+      const root = LargeLayers.place(join(yield* Trees.temporary, "root"))
+      const pieces = yield* Stream.runCollect(write(root, LargeLayers.limits))
+      assert.isTrue(Buffer.concat(pieces).equals(yield* bytesOf(write(root, LargeLayers.byTar))))
     }).pipe(Effect.scoped)
   )
 
   it.live("come back: a large layer needs few buffers", () =>
     Effect.gen(function* () {
-      const root = placeMany(join(yield* Trees.temporary, "root"))
+      const root = LargeLayers.place(join(yield* Trees.temporary, "root"))
       const buffers = new Set<ArrayBufferLike>()
-      yield* Stream.runForEach(write(root, limits), (bytes) =>
+      yield* Stream.runForEach(write(root, LargeLayers.limits), (bytes) =>
         Effect.sync(() => {
           if (bytes.buffer.byteLength === mib) buffers.add(bytes.buffer)
           giveBack(bytes)
@@ -295,29 +267,8 @@ describe.runIf(Trees.hasGnuTar)("bytes that are lent", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live.each(engines)(
-    "are compressed before others come into their place: %s by %s",
-    ([form, compressor]) =>
-      Effect.gen(function* () {
-        if (!(yield* Compressor.isAvailable(compressor))) return
-        const root = placeMany(join(yield* Trees.temporary, "root"))
-        const expected = sha(yield* bytesOf(write(root, byTar)))
-        for (const concurrency of [1, 4]) {
-          const hash = createHash("sha256")
-          const blob = write(root, limits).pipe(
-            Stream.map((bytes) => {
-              hash.update(bytes)
-              return bytes
-            }),
-            Stream.mapEffect((bytes, index) => Effect.as(index % 8 === 0 ? Effect.sleep(1) : Effect.void, bytes)),
-            Stream.buffer({ capacity: 4 }),
-            Compression.compress(form, { compressor, concurrency, level: 1 })
-          )
-          const tar = yield* Stream.mkUint8Array(blob.pipe(Compression.decompress))
-          assert.strictEqual(hash.digest("hex"), expected)
-          assert.strictEqual(sha(tar), expected)
-        }
-      }).pipe(Effect.scoped),
-    30_000
-  )
+  it.live.each([
+    ["gzip", "node"],
+    ["zstd", "node"]
+  ] as const)("are compressed before others come into their place: %s by %s", LargeLayers.compressed, 30_000)
 })

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto"
-import { readFileSync } from "node:fs"
 import { Effect, type Scope } from "effect"
+import * as Cgroup from "./Cgroup.ts"
 import type { RunningContainerd } from "./Containerd.ts"
 import type { DaemonError } from "./Process.ts"
 import * as Tree from "./Tree.ts"
@@ -46,14 +46,6 @@ const forever = ["sleep", "2147483647"]
 
 const isStatus = (word: string): word is Status => ["CREATED", "RUNNING", "PAUSED", "STOPPED"].includes(word)
 
-/** This machine's hierarchies, or the one that there is alone. */
-const isFrozen = (pid: number): boolean => {
-  const lines = readFileSync(`/proc/${pid}/cgroup`, "utf8")
-  const old = /^\d+:freezer:(.*)$/m.exec(lines)?.[1]
-  if (old !== undefined) return readFileSync(`/sys/fs/cgroup/freezer${old}/freezer.state`, "utf8") === "FROZEN\n"
-  return readFileSync(`/sys/fs/cgroup${/^0::(.*)$/m.exec(lines)?.[1]}/cgroup.events`, "utf8").includes("frozen 1")
-}
-
 /** An id also names a cgroup and runc's state, which all daemons share. */
 const newId = (): string => `test-${randomUUID()}`
 
@@ -87,7 +79,7 @@ const make = (containerd: RunningContainerd, options: Options): Container => {
     resume,
     status: Effect.map(task, ({ status }) => status),
     pid: Effect.map(task, ({ pid }) => pid),
-    isFrozen: Effect.map(task, ({ pid }) => isFrozen(pid)),
+    isFrozen: Effect.map(task, ({ pid }) => Cgroup.isFrozen(pid)),
     root: Effect.map(task, ({ pid }) => `/proc/${pid}/root`),
     tree: (treeOptions) => Tree.ofSnapshot(containerd, { snapshotter, key: id, namespace }, treeOptions)
   }

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { giveBack, pool } from "../../src/core/LentBytes.ts"
+import { giveBack, pool } from "../../src/internal/LentBytes.ts"
 
 describe("a pool", () => {
   it("uses a buffer again when all that was lent of it came back, and not before", () => {
