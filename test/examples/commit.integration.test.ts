@@ -157,7 +157,7 @@ describeDaemons("examples/commit.ts on containerd 2.x", () => {
         Effect.gen(function* () {
           const { base, containerd } = yield* Host.Host
           const container = yield* Container.run(containerd, { image: base.ref })
-          yield* container.exec(muchToCompress)
+          yield* container.exec(muchToCopy)
           const before = yield* Inventory.take(containerd)
           const commit = yield* Cli.start([container.id, "interrupted"], {
             env: { CONTAINERD_ADDRESS: containerd.address }

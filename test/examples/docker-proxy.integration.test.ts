@@ -124,9 +124,13 @@ const inspect = Effect.fnUntraced(function* (image: string) {
   return { id: Id, tags: RepoTags, rest }
 })
 
-const untilPaused = Effect.fnUntraced(function* (name: string) {
+/** Gives what waits until the container is paused, for however short a time. */
+const listenForPause = Effect.fnUntraced(function* (name: string) {
   const { direct } = yield* Engine
-  while ((yield* run(direct, ["inspect", "-f", "{{.State.Status}}", name])).stdout.trim() !== "paused") yield* sleep(20)
+  const filters = ["--filter", `container=${name}`, "--filter", "event=pause"]
+  const { until } = yield* docker(direct, ["events", "--format", "{{.Action}}", ...filters])
+  yield* sleep(300)
+  return until("stdout", "pause")
 })
 
 const statusOf = Effect.fnUntraced(function* (name: string) {
@@ -215,7 +219,7 @@ const openSession = (path: string) =>
     })
   )
 
-/** A container whose commit takes some seconds, most of them paused. */
+/** A container whose commit takes some seconds. */
 const runBig = Effect.fnUntraced(function* (name: string, size = 150_000_000) {
   const { direct } = yield* Engine
   const script = `head -c ${size} /dev/urandom > /big; touch /ready; exec sleep 1000`
@@ -527,19 +531,21 @@ describeDaemons("examples/docker-proxy.ts", () => {
           "sleep",
           "1000"
         ])
+        const change = ["--change", "LABEL of=image"]
         const filters = [
           [],
           ["--filter", "event=commit", "--filter", "event=tag"],
           ["--filter", "container=see", "--filter", "label=tier=web"],
           ["--filter", "image=base"],
+          ["--filter", "label=of=image"],
           ["--filter", "type=network"]
         ]
         const listening = yield* Effect.forEach(filters, (filter) =>
           docker(proxied, ["events", "--format", "json", ...filter])
         )
         yield* sleep(300)
-        yield* run(direct, ["commit", "-m", "why", "seen", "theirs:2"])
-        yield* run(proxied, ["commit", "-m", "why", "seen", "ours:2"])
+        yield* run(direct, ["commit", "-m", "why", ...change, "seen", "theirs:2"])
+        yield* run(proxied, ["commit", "-m", "why", ...change, "seen", "ours:2"])
         yield* run(direct, ["commit", "seen"])
         yield* run(proxied, ["commit", "seen"])
         // dockerd sends this one; all are through when it is.
@@ -558,7 +564,7 @@ describeDaemons("examples/docker-proxy.ts", () => {
         )
         assert.deepStrictEqual(
           heard.map((events) => commitsIn(events, 1).length),
-          [5, 3, 2, 2, 0]
+          [5, 3, 2, 2, 2, 0]
         )
         yield* run(direct, ["rm", "-f", "seen2"])
       }).pipe(Effect.scoped)
@@ -568,8 +574,9 @@ describeDaemons("examples/docker-proxy.ts", () => {
       Effect.gen(function* () {
         const { proxied, proxy } = yield* Engine
         yield* runBig("left")
+        const paused = yield* listenForPause("left")
         const client = yield* docker(proxied, ["commit", "left", "left:1"])
-        yield* untilPaused("left")
+        yield* paused
         client.child.kill("SIGKILL")
         yield* proxy.until("stderr", 'commit "left": interrupted')
         assert.strictEqual(yield* statusOf("left"), "running")
@@ -594,8 +601,9 @@ describeDaemons("examples/docker-proxy.ts", () => {
         assert.isTrue(existsSync(listen))
         const proxy = yield* startProxy(listen, direct)
         yield* runBig("late")
+        const paused = yield* listenForPause("late")
         const client = yield* docker(listen, ["commit", "late", "late:1"])
-        yield* untilPaused("late")
+        yield* paused
         proxy.child.kill("SIGTERM")
         assert.strictEqual((yield* proxy.result).exitCode, 130)
         assert.notStrictEqual((yield* client.result).exitCode, 0)

@@ -20,17 +20,16 @@ const ask = Effect.fnUntraced(function* (path: string) {
 })
 
 const Message = Schema.fromJsonString(Schema.Struct({ message: Schema.String }))
+const Labels = Schema.optional(Schema.NullOr(Schema.Record(Schema.String, Schema.String)))
 const Inspected = Schema.fromJsonString(
   Schema.Struct({
     Id: Schema.String,
     Name: Schema.String,
     State: Schema.Struct({ Dead: Schema.Boolean, Status: Schema.String }),
-    Config: Schema.Struct({
-      Image: Schema.String,
-      Labels: Schema.NullOr(Schema.Record(Schema.String, Schema.String))
-    })
+    Config: Schema.Struct({ Image: Schema.String, Labels })
   })
 )
+const InspectedImage = Schema.fromJsonString(Schema.Struct({ Config: Schema.Struct({ Labels }) }))
 
 const inspect = (container: string) => ask(`/containers/${encodeURIComponent(container)}/json`)
 
@@ -85,13 +84,23 @@ const orContainer = Effect.fnUntraced(function* (container: string, refusal: Ref
   return yield* refuse((yield* containerProblem(container)) ?? refusal)
 })
 
-/** For those who listen. A container that is gone already has been committed all the same, and nobody asks for it. */
-const tell = (publish: Events["publish"], options: Commit.CommitOptions, committed: Commit.Committed) =>
-  inspect(options.container).pipe(
-    Effect.flatMap(({ text }) => Schema.decodeUnknownEffect(Inspected)(text)),
-    Effect.flatMap((container) => publish(ofCommit(container, options, committed))),
-    Effect.ignore
-  )
+/** For those who listen. What is gone again already has been committed all the same, and nobody asks for it. */
+const tell = Effect.fnUntraced(
+  function* (publish: Events["publish"], options: Commit.CommitOptions, committed: Commit.Committed) {
+    const [container, image] = yield* Effect.all(
+      [inspect(options.container), ask(`/images/${committed.image.target.digest}/json`)],
+      { concurrency: "unbounded" }
+    )
+    const events = ofCommit(
+      yield* Schema.decodeUnknownEffect(Inspected)(container.text),
+      yield* Schema.decodeUnknownEffect(InspectedImage)(image.text),
+      options,
+      committed
+    )
+    yield* publish(events)
+  },
+  (telling) => Effect.ignore(telling)
+)
 
 const commit = Effect.fnUntraced(function* (request: Request, route: Route, publish: Events["publish"]) {
   const options = yield* optionsOf(request, route).pipe(

@@ -13,11 +13,18 @@ export interface Event {
   readonly attributes: Readonly<Record<string, string>>
 }
 
-/** Of the container, as dockerd inspects it. */
+type Labels = Readonly<Record<string, string>> | null | undefined
+
+/** As dockerd inspects it. */
 export interface Container {
   readonly Id: string
   readonly Name: string
-  readonly Config: { readonly Image: string; readonly Labels: Readonly<Record<string, string>> | null }
+  readonly Config: { readonly Image: string; readonly Labels?: Labels }
+}
+
+/** As dockerd inspects it. */
+export interface Image {
+  readonly Config: { readonly Labels?: Labels }
 }
 
 /** `app:1`, where the whole name is `docker.io/library/app:1`. */
@@ -27,18 +34,19 @@ const familiarName = (name: string) =>
 /** In dockerd's order. */
 export const ofCommit = (
   container: Container,
-  { message: comment = "", name }: Pick<Commit.CommitOptions, "message" | "name">,
-  { image }: Commit.Committed
+  image: Image,
+  { message: comment = "", name: named }: Pick<Commit.CommitOptions, "message" | "name">,
+  { image: { name, target } }: Commit.Committed
 ): ReadonlyArray<Event> => {
-  const { digest: id } = image.target
-  const imageRef = name === undefined ? "" : familiarName(image.name)
-  const { Image, Labels } = container.Config
+  const id = target.digest
+  const imageRef = named === undefined ? "" : familiarName(name)
   const ofImage = (action: string, name: string): Event => ({
     type: "image",
     action,
     id,
-    attributes: { ...Labels, name }
+    attributes: { ...image.Config.Labels, name }
   })
+  const { Image, Labels } = container.Config
   const ofContainer = { ...Labels, image: Image, name: container.Name.replace(/^\//, "") }
   return [
     ofImage("create", id),
