@@ -26,6 +26,12 @@ export const parent = (path: RawPath): RawPath | undefined =>
 export const below = (root: Buffer, path: RawPath): Buffer =>
   path === "" ? root : Buffer.concat([root, Buffer.from("/"), toBytes(path)])
 
+/** As {@link below}, and quicker where it is asked for often: text, where the bytes of the path are those of the text. */
+export const textBelow = (root: string, path: RawPath): string | Buffer => {
+  if (path === "") return root
+  return /[\x80-\xff]/.test(path) ? below(Buffer.from(root), path) : `${root}/${path}`
+}
+
 /** Components, without those that say nothing. `..` stays. */
 export const split = (path: RawPath): Array<string> => path.split("/").filter((part) => part !== "" && part !== ".")
 

@@ -74,8 +74,8 @@ interface Pending {
 }
 
 interface Walk {
-  readonly lower: Buffer | undefined
-  readonly upper: Buffer
+  readonly lower: string | undefined
+  readonly upper: string
   readonly since: bigint | undefined
   readonly overlay: Overlay | undefined
   readonly pending: Array<Pending>
@@ -101,21 +101,20 @@ export const unlessGone = <A, B>(look: () => A, otherwise: B): A | B => {
   }
 }
 
-const namesIn = (root: Buffer, path: RawPath.RawPath): Array<string> =>
-  readdirSync(RawPath.below(root, path), { encoding: "buffer" }).map(RawPath.fromBytes).toSorted()
+const namesIn = (root: string, path: RawPath.RawPath): Array<string> =>
+  readdirSync(RawPath.textBelow(root, path), { encoding: "latin1" }).toSorted()
 
-const statsOf = (root: Buffer | undefined, path: RawPath.RawPath): BigIntStats | undefined =>
+const statsOf = (root: string | undefined, path: RawPath.RawPath): BigIntStats | undefined =>
   root === undefined
     ? undefined
-    : unlessGone(() => lstatSync(RawPath.below(root, path), { bigint: true, throwIfNoEntry: false }), undefined)
+    : unlessGone(() => lstatSync(RawPath.textBelow(root, path), { bigint: true, throwIfNoEntry: false }), undefined)
 
 const sameTarget = ({ lower, upper }: Walk, path: RawPath.RawPath): boolean =>
   lower !== undefined &&
   unlessGone(
     () =>
-      readlinkSync(RawPath.below(lower, path), { encoding: "buffer" }).equals(
-        readlinkSync(RawPath.below(upper, path), { encoding: "buffer" })
-      ),
+      readlinkSync(RawPath.textBelow(lower, path), { encoding: "latin1" }) ===
+      readlinkSync(RawPath.textBelow(upper, path), { encoding: "latin1" }),
     false
   )
 
@@ -219,8 +218,8 @@ const visit = (walk: Walk, { inLower, path }: Pending): void => {
 
 const begin = ({ lower, overlay, since, upper }: Options): Walk => {
   const walk: Walk = {
-    lower: lower === undefined ? undefined : Buffer.from(lower),
-    upper: Buffer.from(upper),
+    lower,
+    upper,
     since,
     overlay,
     pending: [],
