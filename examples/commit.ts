@@ -79,7 +79,7 @@ const optionsOf = (
   maxSize: args.maxSize,
   exclude: args.exclude,
   include: args.include,
-  stubs: args.keepStubs ? "keep" : "omit",
+  stubs: args.keepStubs ? "keep" : undefined,
   manifest: args.manifest,
   // `docker images` lists an image that has lost its name.
   keepReplaced: args.docker !== undefined
@@ -108,13 +108,14 @@ const commit = Command.make(
 
 const backend = ({ address, docker, namespace, pod, root }: Args) => {
   if (root !== undefined) return Embedded.layer({ root })
-  if (pod !== undefined) return Kubernetes.layer({ address })
-  if (docker === undefined) {
-    return Layer.unwrap(
-      Effect.map(Containerd.config, (options) => Containerd.layer({ ...options, address, namespace }))
-    )
-  }
-  return docker === "" ? Docker.layerConfig : Docker.layer({ socket: docker })
+  const layer =
+    docker === undefined
+      ? Effect.map(Containerd.config, (options) => {
+          const given = { ...options, address: address ?? options.address }
+          return pod === undefined ? Containerd.layer({ ...given, namespace }) : Kubernetes.layer(given)
+        })
+      : Effect.map(Docker.config, (options) => Docker.layer({ socket: docker || options.socket, address }))
+  return Layer.unwrap(layer)
 }
 
 // What is no failure of the commit or of a daemon is bad usage or a bad environment.

@@ -1,5 +1,5 @@
 /**
- * An endpoint of a Docker Engine whose commits are ours: `npm run docker-proxy -- [--listen PATH] [--docker SOCKET]`.
+ * An endpoint of a Docker Engine whose commits are ours: `npm run docker-proxy -- [--listen PATH] [--docker SOCKET] [--address PATH]`.
  *
  * `POST /commit` is answered with this library's pipeline; every other request goes to dockerd as it is, and its answer
  * comes back as it is. What to set `DOCKER_HOST` to goes to stdout, everything else to stderr. Runs until it is
@@ -18,7 +18,8 @@ const path = (name: string, description: string) =>
 
 const flags = {
   listen: path("listen", "The path of the new socket; else effect-containerd/docker.sock in XDG_RUNTIME_DIR or /run"),
-  docker: path("docker", "The path of dockerd's socket; else DOCKER_HOST, else /var/run/docker.sock")
+  docker: path("docker", "The path of dockerd's socket; else DOCKER_HOST, else /var/run/docker.sock"),
+  address: path("address", "The path of containerd's socket; else what dockerd says")
 }
 
 /** A directory where nobody else can put a socket in our place. */
@@ -62,7 +63,7 @@ const proxy = Command.make(
       yield* DockerProxy.start({ listen, docker })
       yield* Console.log(`export DOCKER_HOST=unix://${listen}`)
       return yield* Effect.never
-    }).pipe(Effect.scoped, Effect.provide(DockerProxy.layer({ docker })))
+    }).pipe(Effect.scoped, Effect.provide(DockerProxy.layer({ docker, address: Option.getOrUndefined(args.address) })))
   })
 ).pipe(Command.withDescription("Offer a Docker Engine on a second socket, with commits by effect-containerd"))
 

@@ -43,10 +43,9 @@ export const flags = {
   root: text("root", "A container of the backend without a daemon, in that directory (an OCI layout)"),
   pod: text("pod", "A container of that pod of Kubernetes; CONTAINER is its name in the pod"),
   podNamespace: text("pod-namespace", "The pod's namespace (default)"),
-  address: Flag.String("address").pipe(
-    Flag.withDescription("containerd's socket (CONTAINERD_ADDRESS)"),
-    Flag.withFallbackConfig(Config.String("CONTAINERD_ADDRESS")),
-    Flag.withDefault("/run/containerd/containerd.sock")
+  address: text(
+    "address",
+    "containerd's socket (CONTAINERD_ADDRESS, else /run/containerd/containerd.sock; with --docker what the engine says)"
   ),
   namespace: Flag.String("namespace").pipe(
     Flag.withAlias("n"),

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import { existsSync } from "node:fs"
 import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -17,7 +18,10 @@ import * as Userns from "./Userns.ts"
 export interface DockerOptions {
   /** The path of the engine's socket. `/var/run/docker.sock` by default. */
   readonly socket?: string | undefined
-  /** The path of containerd's socket. By default what the engine says (Docker 27 and newer). */
+  /**
+   * The path of containerd's socket. By default what the engine says (Docker 27 and newer), else that of the containerd
+   * which an older engine has started, else the machine's.
+   */
   readonly address?: string | undefined
   /** containerd's namespace. By default what the engine says, else `moby`, or with `userns-remap` `moby-UID.GID`. */
   readonly namespace?: string | undefined
@@ -36,6 +40,12 @@ const checkStore = ({ DriverStatus }: EngineApi.Info) =>
         'this Docker Engine does not keep its images in containerd: set "features": {"containerd-snapshotter": true} in its daemon.json'
       )
 
+/** Where an engine that does not tell has its containerd: one that it has started itself, or the machine's. */
+const usual = ["/run/docker/containerd/containerd.sock", "/run/containerd/containerd.sock"]
+
+const addressOf = ({ Containerd }: EngineApi.Info) =>
+  Containerd?.Address.replace(/^unix:\/\//, "") ?? usual.find((path) => existsSync(path))
+
 /** Each user namespace has one of its own. */
 const namespaceOf = (info: EngineApi.Info) => {
   const userns = Userns.of(info)
@@ -46,12 +56,12 @@ const containerd = ({ address, namespace, timeout }: DockerOptions) =>
   Effect.gen(function* () {
     const info = yield* (yield* EngineApi.EngineApi).info
     yield* checkStore(info)
-    const found = address ?? info.Containerd?.Address
+    const found = address ?? addressOf(info)
     if (found === undefined) {
       return yield* failed("this Docker Engine does not tell where its containerd is: give the address of its socket")
     }
     return Containerd.layer({
-      address: found.replace(/^unix:\/\//, ""),
+      address: found,
       namespace: namespace ?? info.Containerd?.Namespaces.Containers ?? namespaceOf(info),
       timeout
     })

@@ -2,6 +2,7 @@ import { Context, Effect, Layer } from "effect"
 import { type Containerd as Client, type ContainerdError, Docker } from "effect-containerd"
 import * as BaseImage from "../support/BaseImage.ts"
 import * as Containerd from "../support/Containerd.ts"
+import { describeDaemons } from "../support/Daemons.ts"
 import * as Dockerd from "../support/Dockerd.ts"
 import * as MountNamespace from "../support/MountNamespace.ts"
 import type { DaemonError } from "../support/Process.ts"
@@ -12,7 +13,7 @@ export class Engine extends Context.Service<
   Dockerd.RunningDockerd & { readonly containerd: Containerd.RunningContainerd; readonly base: BaseImage.BaseImage }
 >()("test/docker/Engine") {}
 
-const make = Effect.fnUntraced(function* (options: Dockerd.Options) {
+const make = Effect.fnUntraced(function* (options: Dockerd.Options = {}) {
   const containerd = yield* Containerd.start("2.x", options)
   const dockerd = yield* Dockerd.start(containerd, options)
   const base = yield* BaseImage.busybox({ ref: "docker.io/library/base:1" })
@@ -22,22 +23,32 @@ const make = Effect.fnUntraced(function* (options: Dockerd.Options) {
 
 type Provided = Layer.Layer<Engine | Client.Services, ContainerdError.ContainerdError | DaemonError>
 
-const layerOf = (made: ReturnType<typeof make>): Provided =>
-  Layer.unwrap(Effect.map(Engine, ({ socket }) => Docker.layer({ socket }))).pipe(
-    Layer.provideMerge(Layer.effect(Engine, made))
-  )
+/** Docker 26 does not tell where its containerd is. */
+const layerOf = (version: Dockerd.Version, made: ReturnType<typeof make>): Provided =>
+  Layer.unwrap(
+    Effect.map(Engine, ({ containerd: { address }, socket }) =>
+      Docker.layer(version === 26 ? { socket, address } : { socket })
+    )
+  ).pipe(Layer.provideMerge(Layer.effect(Engine, made)))
 
 /** The engine, and our services on it. */
-export const layer = layerOf(make({}))
+export const layer = (version: Dockerd.Version = 28) => layerOf(version, make({ version }))
 
 /** One that gives its containers other ids than the host's. */
-export const remapped = layerOf(
-  Effect.gen(function* () {
-    const range = "nobody:100000:65536\n"
-    const mountNamespace = yield* MountNamespace.make({ "/etc/subuid": range, "/etc/subgid": range })
-    return yield* make({ mountNamespace, config: { "userns-remap": "nobody:nogroup" } })
-  })
-)
+export const remapped = (version: Dockerd.Version = 28) =>
+  layerOf(
+    version,
+    Effect.gen(function* () {
+      const range = "nobody:100000:65536\n"
+      const mountNamespace = yield* MountNamespace.make({ "/etc/subuid": range, "/etc/subgid": range })
+      return yield* make({ version, mountNamespace, config: { "userns-remap": "nobody:nogroup" } })
+    })
+  )
+
+/** With the newest engine that Debian has, and with the one of its stable release. */
+export const describeEngines = (name: string, factory: (version: Dockerd.Version) => void): void => {
+  for (const version of Dockerd.versions) describeDaemons(`${name} (Docker ${version})`, () => factory(version))
+}
 
 export const docker = (...args: ReadonlyArray<string>) =>
   Effect.flatMap(Engine, (engine) => Effect.map(engine.docker(args), (output) => output.trim()))

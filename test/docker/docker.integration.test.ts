@@ -2,10 +2,12 @@ import { assert, layer } from "@effect/vitest"
 import { Effect, Option, Schema } from "effect"
 import { Commit } from "effect-containerd"
 import * as Cli from "../support/Cli.ts"
-import { describeDaemons } from "../support/Daemons.ts"
-import { Engine, layer as engine, runDetached } from "./Engine.ts"
+import { describeEngines, Engine, layer as engine, runDetached } from "./Engine.ts"
 
-const Inspected = Schema.fromJsonString(Schema.Array(Schema.Record(Schema.String, Schema.Unknown)))
+const Config = Schema.Record(Schema.String, Schema.Unknown)
+const Inspected = Schema.fromJsonString(
+  Schema.Array(Schema.StructWithRest(Schema.Struct({ Config }), [Schema.Record(Schema.String, Schema.Unknown)]))
+)
 
 /** Names and times, and what follows from the digest and the size of the manifest, which Docker indents. */
 const own = ["Id", "RepoTags", "RepoDigests", "Created", "Metadata", "Descriptor", "Size"]
@@ -13,8 +15,11 @@ const own = ["Id", "RepoTags", "RepoDigests", "Created", "Metadata", "Descriptor
 /** What Docker says of an image, but for its identity. */
 const inspect = Effect.fnUntraced(function* (image: string) {
   const { docker } = yield* Engine
-  const [found = {}] = yield* Schema.decodeUnknownEffect(Inspected)(yield* docker(["image", "inspect", image]))
-  return Object.fromEntries(Object.entries(found).filter(([key]) => !own.includes(key)))
+  const [found] = yield* Schema.decodeUnknownEffect(Inspected)(yield* docker(["image", "inspect", image]))
+  const { Config: config = {}, ...others } = found ?? {}
+  const rest = Object.fromEntries(Object.entries(others).filter(([key]) => !own.includes(key)))
+  // Docker 26 writes null for no labels.
+  return { ...rest, Config: { ...config, Labels: config["Labels"] ?? {} } }
 })
 
 const records = Effect.gen(function* () {
@@ -31,8 +36,8 @@ const records = Effect.gen(function* () {
 const runFlags = ["--network", "none"]
 const every = "find / -xdev -not -path '/proc/*' -not -path '/sys/*' | sort"
 
-describeDaemons("containers of a Docker Engine", () => {
-  layer(engine, { excludeTestServices: true })((it) => {
+describeEngines("containers of a Docker Engine", (version) => {
+  layer(engine(version), { excludeTestServices: true })((it) => {
     it.effect("are committed by name, running and stopped, and Docker takes the images for its own", () =>
       Effect.gen(function* () {
         const { docker } = yield* Engine
@@ -105,7 +110,8 @@ describeDaemons("containers of a Docker Engine", () => {
         const flags = ["-a", "me", "-m", "text", "-c", "ENV B=$A", "-c", 'CMD ["cat", "/one"]']
         yield* docker(["commit", "--pause=false", ...flags, "flags", "theirs:9"])
         const { exitCode, stderr, stdout } = yield* Cli.run(containerd, [
-          ...[`--docker=${socket}`, "--no-pause", "--quiet", ...flags],
+          ...[`--docker=${socket}`, ...(version === 26 ? ["--address", containerd.address] : [])],
+          ...["--no-pause", "--quiet", ...flags],
           ...["flags", "ours:9"]
         ])
         assert.deepStrictEqual({ exitCode, stderr }, { exitCode: 0, stderr: "" })
@@ -118,6 +124,23 @@ describeDaemons("containers of a Docker Engine", () => {
         assert.strictEqual(gone.exitCode, 1)
         yield* docker(["rm", "-f", id])
         yield* docker(["rmi", "ours:9", "theirs:9"])
+      })
+    )
+
+    // One that the engine has started, and the machine's. A newer engine says where it is.
+    it.effect.each(["/run/docker/containerd", "/run/containerd"])("are found with containerd in %s", (directory) =>
+      Effect.gen(function* () {
+        const { containerd, docker, socket } = yield* Engine
+        const id = yield* runDetached("echo one > /one")
+        const script = `mount -t tmpfs tmpfs /run; mkdir -p ${directory}; ln -s "$0" ${directory}/containerd.sock; exec "$@"`
+        const wrapper = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script, containerd.address]
+        const { exitCode, stderr } = yield* Cli.run(containerd, [`--docker=${socket}`, "--quiet", id, "found:1"], {
+          wrapper
+        })
+        assert.deepStrictEqual({ exitCode, stderr }, { exitCode: 0, stderr: "" })
+        assert.strictEqual(yield* docker(["run", "--rm", ...runFlags, "found:1", "cat", "/one"]), "one\n")
+        yield* docker(["rm", "-f", id])
+        yield* docker(["rmi", "found:1"])
       })
     )
 

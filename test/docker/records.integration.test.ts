@@ -52,7 +52,7 @@ const buildScratch = Effect.fnUntraced(function* (tag: string) {
 })
 
 describeDaemons("images in a Docker Engine", () => {
-  layer(engine, { excludeTestServices: true })((it) => {
+  layer(engine(), { excludeTestServices: true })((it) => {
     it.effect("have the labels, the references and the container's config that Docker gives its own", () =>
       Effect.gen(function* () {
         const flags = [

@@ -3,9 +3,8 @@ import { join } from "node:path"
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { Commit } from "effect-containerd"
-import { describeDaemons } from "../support/Daemons.ts"
 import { run as runProgram } from "../support/Process.ts"
-import { docker, Engine, layer as engine, runDetached } from "./Engine.ts"
+import { describeEngines, docker, Engine, layer as engine, runDetached } from "./Engine.ts"
 
 const stateOf = (id: string) => docker("inspect", "-f", "{{.State.Status}} {{.State.Dead}}", id)
 
@@ -33,8 +32,8 @@ const refused = Effect.fnUntraced(function* (id: string) {
   assert.deepStrictEqual(JSON.parse(text), { message: error.reason.message })
 })
 
-describeDaemons("containers of a Docker Engine, by their state", () => {
-  layer(engine, { excludeTestServices: true })((it) => {
+describeEngines("containers of a Docker Engine, by their state", (version) => {
+  layer(engine(version), { excludeTestServices: true })((it) => {
     it.effect("are refused when they are dead, as Docker refuses them", () =>
       Effect.gen(function* () {
         const { directory } = yield* Engine

@@ -3,11 +3,10 @@ import { assert, layer } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import { Commit, Containers } from "effect-containerd"
 import * as Cache from "../support/Cache.ts"
-import { describeDaemons } from "../support/Daemons.ts"
 import { run as runProgram } from "../support/Process.ts"
 import * as Tree from "../support/Tree.ts"
 import * as Umoci from "../support/Umoci.ts"
-import { docker, Engine, remapped, run, runDetached } from "./Engine.ts"
+import { describeEngines, docker, Engine, remapped, run, runDetached } from "./Engine.ts"
 
 const change = `mkdir /home/user/dir && echo user > /home/user/dir/file && chown -R 1000:1000 /home/user/dir
 echo root > /by-root && rm /data/delete.txt && chmod 600 /data/change.txt`
@@ -45,8 +44,8 @@ const assertLinked = (tree: ReadonlyArray<Tree.TreeEntry>) => {
 
 const sizeOf = ({ layer }: Commit.Committed) => Option.getOrThrow(layer).descriptor.size
 
-describeDaemons("containers of a Docker Engine with userns-remap", () => {
-  layer(remapped, { excludeTestServices: true })((it) => {
+describeEngines("containers of a Docker Engine with userns-remap", (version) => {
+  layer(remapped(version), { excludeTestServices: true })((it) => {
     it.effect("are known with the map of their ids, running and stopped", () =>
       Effect.gen(function* () {
         const id = yield* runDetached("true")
@@ -89,6 +88,22 @@ describeDaemons("containers of a Docker Engine with userns-remap", () => {
         const unchanged = yield* docker("create", "--network", "none", "base:1")
         assert.isTrue(Option.isNone((yield* Commit.commit({ container: unchanged, differ: "host" })).layer))
         yield* docker("rm", "-f", id, unchanged)
+      })
+    )
+
+    it.effect("get them while they run on, too, from a copy", () =>
+      Effect.gen(function* () {
+        const id = yield* runDetached(change)
+        const committed = yield* Commit.commit({ container: id, name: "running:1", differ: "host", pause: false })
+        assert.strictEqual(committed.pausedMs, 0)
+        assert.isBelow(sizeOf(committed), 4096)
+        yield* docker("exec", id, "sh", "-c", "rm /by-root")
+        const paused = yield* Commit.commit({ container: id, name: "stood:1", differ: "host" })
+        const paths = "stat -c '%n %u %g %a' /home/user/dir /home/user/dir/file /data/change.txt; ls /data"
+        assert.strictEqual(yield* run("running:1", "sh", "-c", paths), yield* run("stood:1", "sh", "-c", paths))
+        assert.include(yield* run("running:1", "cat", "/by-root"), "root")
+        assert.isBelow(sizeOf(paused), sizeOf(committed) + 512)
+        yield* docker("rm", "-f", id)
       })
     )
 

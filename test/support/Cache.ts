@@ -7,6 +7,7 @@ export type Item =
   | "containerd-1.7"
   | "containerd-2"
   | "dockerd"
+  | "dockerd-26"
   | "buildx"
   | "runc"
   | "busybox"

@@ -19,7 +19,14 @@ export interface Options {
   readonly config?: Readonly<Record<string, unknown>> | undefined
   /** That of its containerd. */
   readonly mountNamespace?: string | undefined
+  /** Default: 28. */
+  readonly version?: Version | undefined
 }
+
+/** What provision.sh calls each. */
+const items = { 28: "dockerd", 26: "dockerd-26" } as const
+export type Version = keyof typeof items
+export const versions: ReadonlyArray<Version> = [28, 26]
 
 /** Everything of its own, and nothing of the machine's network. */
 const configuration = (containerd: RunningContainerd, directory: string, socket: string) => ({
@@ -44,7 +51,7 @@ const removeContainers = (docker: RunningDockerd["docker"]): Effect.Effect<void>
     Effect.ignoreCause
   )
 
-/** A private Docker Engine 28 on a containerd: the peer that this library is compared with. */
+/** A private Docker Engine on a containerd: the peer that this library is compared with. */
 export const start = (
   containerd: RunningContainerd,
   options: Options = {}
@@ -55,11 +62,12 @@ export const start = (
     const configFile = join(directory, "daemon.json")
     writeFileSync(configFile, JSON.stringify({ ...configuration(containerd, directory, socket), ...options.config }))
 
-    const env = { PATH: Cache.path(["dockerd", "runc"]), TMPDIR: directory, HOME: directory }
+    const item = items[options.version ?? 28]
+    const env = { PATH: Cache.path([item, "runc"]), TMPDIR: directory, HOME: directory }
     const docker = (args: ReadonlyArray<string>) =>
-      run(Cache.program("dockerd", "docker"), ["--host", `unix://${socket}`, ...args], { env })
+      run(Cache.program(item, "docker"), ["--host", `unix://${socket}`, ...args], { env })
     const daemon = yield* Daemon.start({
-      program: Cache.program("dockerd", "dockerd"),
+      program: Cache.program(item, "dockerd"),
       args: ["--config-file", configFile],
       env,
       logFile: join(directory, "log"),

@@ -14,6 +14,7 @@ declare -A recipes=(
   [containerd-1.7]="trixie containerd containerd"
   [containerd-2]="sid containerd containerd"
   [dockerd]="sid dockerd docker.io docker-cli"
+  [dockerd-26]="trixie dockerd docker.io docker-cli"
   [buildx]="sid docker-buildx docker-buildx" # a plugin of docker, which runs alone, too
   [runc]="bookworm runc runc" # the newer ones need a newer glibc
   [busybox]="bookworm busybox busybox-static"

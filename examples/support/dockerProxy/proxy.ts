@@ -19,6 +19,13 @@ export interface Options {
   readonly docker: string
 }
 
+export interface Backend {
+  /** The path of dockerd's socket. */
+  readonly docker: string
+  /** That of containerd's. Default: what dockerd says. */
+  readonly address?: string | undefined
+}
+
 /**
  * Serves until the scope ends: then nobody is accepted any more, the commits that are under way are interrupted and
  * cleaned up, and all connections are closed.
@@ -36,5 +43,5 @@ export const start = Effect.fnUntraced(function* (options: Options) {
 })
 
 /** What `start` needs. */
-export const layer = ({ docker }: Pick<Options, "docker">) =>
-  Layer.merge(Docker.layer({ socket: docker }), NodeHttpClient.layerNodeHttpOptions({ socketPath: docker }))
+export const layer = ({ address, docker }: Backend) =>
+  Layer.merge(Docker.layer({ socket: docker, address }), NodeHttpClient.layerNodeHttpOptions({ socketPath: docker }))
