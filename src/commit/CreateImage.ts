@@ -13,7 +13,7 @@ import type { Base } from "./Base.ts"
 import type { Request } from "./Options.ts"
 import type { Source } from "./Resolve.ts"
 import { step } from "./Run.ts"
-import { Together } from "./Together.ts"
+import { Together, takingBack } from "./Together.ts"
 
 /** The name of an image without one (moby's `danglingImageName`); its digest makes it unique. */
 const danglingName = (target: Descriptor.Descriptor) => `moby-dangling@${target.digest}`
@@ -50,8 +50,8 @@ const putOne = Effect.fnUntraced(function* (
   request: Request
 ) {
   if (request.keepReplaced === true && request.names.length > 0) yield* keepAsDangling(name, target)
-  const { isAlone, made } = yield* Together
-  const before = isAlone ? undefined : yield* holdOld(name)
+  const { made, takesBack } = yield* Together
+  const before = takesBack ? yield* holdOld(name) : undefined
   const image: Images.Image = { name, target, labels: { ...imageLabels, ...request.labels } }
   // After a lost answer the image may be there; putting it again finds out.
   const replaced = yield* Effect.retry(Images.put(image), { while: (error) => error.isRetryable, times: 2 })
@@ -59,26 +59,39 @@ const putOne = Effect.fnUntraced(function* (
   return { image, replaced }
 })
 
+const putIndex = Effect.fnUntraced(function* (name: string, target: Descriptor.Descriptor, base: Base) {
+  const { made } = yield* Together
+  const before = yield* holdOld(name)
+  const image = yield* addToIndex(name, target, base)
+  yield* made({ image, before })
+  return image
+})
+
+const putAll = Effect.fnUntraced(function* (
+  target: Descriptor.Descriptor,
+  source: Source,
+  base: Base,
+  request: Request
+) {
+  const index = request.manifest === undefined ? undefined : yield* putIndex(request.manifest, target, base)
+  const [first = danglingName(target), ...others] = request.names
+  const { image, replaced } = yield* putOne(first, target, source, request)
+  const rest = yield* Effect.forEach(others, (name) => putOne(name, target, source, request))
+  return {
+    image,
+    index: Option.fromUndefinedOr(index),
+    images: [image, ...rest.map((one) => one.image)],
+    replaced: [replaced, ...rest.map((one) => one.replaced)].flatMap(Option.toArray)
+  }
+})
+
 /**
- * Writes the records; the last effect of a commit. An interruption waits for it, so that the image is there or not, and
- * is known to be.
+ * Writes the records, all or none; the last effect of a commit. An interruption waits for it, so that the image is there or
+ * not, and is known to be.
  */
-export const createImages = Effect.fnUntraced(
-  function* (target: Descriptor.Descriptor, source: Source, base: Base, request: Request) {
-    const { isAlone, made } = yield* Together
-    const before = isAlone || request.manifest === undefined ? undefined : yield* holdOld(request.manifest)
-    const index = request.manifest === undefined ? undefined : yield* addToIndex(request.manifest, target, base)
-    if (index !== undefined) yield* made({ image: index, before })
-    const [first = danglingName(target), ...others] = request.names
-    const { image, replaced } = yield* putOne(first, target, source, request)
-    const rest = yield* Effect.forEach(others, (name) => putOne(name, target, source, request))
-    return {
-      image,
-      index: Option.fromUndefinedOr(index),
-      images: [image, ...rest.map((one) => one.image)],
-      replaced: [replaced, ...rest.map((one) => one.replaced)].flatMap(Option.toArray)
-    }
-  },
-  Effect.uninterruptible,
-  step("createImage")
-)
+export const createImages = (target: Descriptor.Descriptor, source: Source, base: Base, request: Request) => {
+  const records = putAll(target, source, base, request)
+  // Of one there is nothing to take back.
+  const isOne = request.manifest === undefined && request.names.length <= 1
+  return (isOne ? records : takingBack(records)).pipe(Effect.uninterruptible, step("createImage"))
+}

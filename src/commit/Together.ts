@@ -21,12 +21,12 @@ export interface Made {
 
 /** A commit alone waits for nobody. */
 export const Together = Context.Reference<{
-  /** Nothing that a commit has made is ever taken back by others. */
-  readonly isAlone: boolean
+  /** A record may be taken back, so what its name stood for has to be kept. */
+  readonly takesBack: boolean
   readonly meet: (point: Point) => Effect.Effect<void>
   readonly made: (made: Made) => Effect.Effect<void>
 }>("effect-containerd/Together", {
-  defaultValue: () => ({ isAlone: true, meet: () => Effect.void, made: () => Effect.void })
+  defaultValue: () => ({ takesBack: false, meet: () => Effect.void, made: () => Effect.void })
 })
 
 export const meet = (point: Point): Effect.Effect<void> => Effect.flatMap(Together, (together) => together.meet(point))
@@ -46,12 +46,27 @@ const takeBack = ({ before, image }: Made) =>
     quietly(`image ${image.name}`)(before === undefined ? images.delete(image.name) : images.update(before))
   )
 
-/** Runs commits so that they meet; when one fails, the records of the others are taken back. */
+/** All records or none: those that were made are taken back when it fails, once. */
+export const takingBack = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Images> =>
+  Effect.gen(function* () {
+    const together = yield* Together
+    if (together.takesBack) return yield* self
+    const all = yield* Ref.make<ReadonlyArray<Made>>([])
+    return yield* self.pipe(
+      Effect.provideService(Together, {
+        ...together,
+        takesBack: true,
+        made: (one) => Ref.update(all, (others) => [one, ...others])
+      }),
+      Effect.onError(() => Effect.flatMap(Ref.get(all), Effect.forEach(takeBack, { discard: true })))
+    )
+  })
+
+/** Runs commits so that they meet, with all of their images or none. */
 export const together = <A, E, R>(
   commits: ReadonlyArray<Effect.Effect<A, E, R>>
 ): Effect.Effect<ReadonlyArray<A>, E, R | Images> =>
   Effect.gen(function* () {
-    const made = yield* Ref.make<ReadonlyArray<Made>>([])
     const size = commits.length
     const points = {
       ready: yield* makePoint(size),
@@ -59,12 +74,9 @@ export const together = <A, E, R>(
       read: yield* makePoint(size),
       written: yield* makePoint(size)
     }
-    return yield* Effect.all(commits, { concurrency: "unbounded" }).pipe(
-      Effect.provideService(Together, {
-        isAlone: false,
-        meet: (point) => points[point],
-        made: (one) => Ref.update(made, (all) => [one, ...all])
-      }),
-      Effect.onError(() => Effect.flatMap(Ref.get(made), (all) => Effect.forEach(all, takeBack, { discard: true })))
+    const { made, takesBack } = yield* Together
+    const meet = (point: Point) => points[point]
+    return yield* takingBack(Effect.all(commits, { concurrency: "unbounded" })).pipe(
+      Effect.provideService(Together, { made, takesBack, meet })
     )
   })

@@ -83,6 +83,29 @@ describeDaemons("several containers at once", () => {
       })
     )
 
+    it.effect("the records of one commit, too, are all there or none", () =>
+      Effect.gen(function* () {
+        const { base, containerd } = yield* Host.Host
+        const { id } = yield* Container.run(containerd, { image: base.ref })
+        const images = yield* Images.Images
+        const { index } = yield* Commit.commit({ container: id, name: ["twice:1", "twice:2"], manifest: "whole:1" })
+        const before = yield* Inventory.take(containerd)
+        // The index can be written, and then the name cannot.
+        const labels = { [`effect/${"k".repeat(4096)}`]: "v" }
+        const options = { container: id, labels, author: "another" }
+        const ways = [
+          { name: "twice:2", manifest: "whole:1" },
+          { name: "twice:3", manifest: "new:1" }
+        ]
+        for (const way of ways) {
+          const error = yield* Effect.flip(Commit.commit({ ...options, ...way }))
+          assert.strictEqual(error.step, "createImage")
+          assert.deepStrictEqual(yield* Inventory.take(containerd), before)
+          assert.deepStrictEqual(yield* Effect.asSome(images.get(Option.getOrThrow(index).name)), index)
+        }
+      })
+    )
+
     it.effect("a record that cannot be written takes the others back", () =>
       Effect.gen(function* () {
         const { containerd } = yield* Host.Host
