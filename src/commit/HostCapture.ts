@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import { statSync } from "node:fs"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -22,10 +23,11 @@ import * as Reader from "../host/Reader.ts"
 import * as Shell from "../host/Shell.ts"
 import * as Spool from "../host/Spool.ts"
 import type { Lost } from "../layer/Concession.ts"
-import type { Changes } from "../layer/DirectoryDiff.ts"
+import * as DirectoryDiff from "../layer/DirectoryDiff.ts"
 import * as GnuTar from "../layer/GnuTar.ts"
 import type { LayerError } from "../layer/LayerError.ts"
 import type * as RawPath from "../layer/RawPath.ts"
+import { attempt } from "../layer/TarReader.ts"
 import * as TarRewrite from "../layer/TarRewrite.ts"
 import { writeLayer } from "../layer/WriteLayer.ts"
 import * as ChainId from "../oci/ChainId.ts"
@@ -48,24 +50,42 @@ interface Prepared {
   readonly target: Active
   readonly upper: string
   readonly container: Overlay.Overlay
+  /** How many of its lower directories go into the layer, too. */
+  readonly depth: number
   readonly gnuTar: GnuTar.GnuTar
-}
-
-/** Nobody writes to a container that does not run. */
-const isStill = ({ status }: Source, { pause }: Request) => pause || status !== "running"
-
-/** Known without a call. */
-const objection = (source: Source, below: Below, request: Request): string | undefined => {
-  const { idMap, snapshot, snapshotter } = source
-  if (snapshotter.name !== "overlayfs") return `the snapshotter is ${snapshotter.name}, not overlayfs`
-  if (snapshot.kind !== "active") return "the container's snapshot cannot be written to"
-  // What is not copied is read in two steps, between which it must not change.
-  if (idMap !== undefined && !isStill(source, request)) return "the container runs on while it is read"
-  return below.lower === snapshot.parent ? undefined : "the layer is to hold more than the container's own change"
 }
 
 const check = (message: string | undefined) =>
   message === undefined ? Effect.void : Effect.fail(new HostUnavailable({ message }))
+
+/** Known without a call. */
+const objection = ({ idMap, snapshot, snapshotter }: Source, below: Below): string | undefined => {
+  if (snapshotter.name !== "overlayfs") return `the snapshotter is ${snapshotter.name}, not overlayfs`
+  if (snapshot.kind !== "active") return "the container's snapshot cannot be written to"
+  // Some of its directories may have the ids of the host, and others those of the container.
+  return idMap !== undefined && below.lower !== snapshot.parent
+    ? "the layer of a container in a user namespace is to hold more than its own change"
+    : undefined
+}
+
+/** How many snapshots lie between the container's own and what its layer stands on. */
+const depthOf = Effect.fnUntraced(function* ({ snapshot, snapshotter }: Source, { lower }: Below) {
+  let depth = 0
+  for (let name = snapshot.parent; name !== lower; depth++) {
+    yield* check(name === "" ? "the container does not stand on what its layer is to stand on" : undefined)
+    name = (yield* snapshotter.stat(name)).parent
+  }
+  return depth
+})
+
+/** Nobody writes to a container that does not run. */
+const isStill = ({ status }: Source, { pause }: Request) => pause || status !== "running"
+
+/**
+ * A copy has the ids of the host and cannot be the snapshot, and in Docker's case it would be the whole image. But what is
+ * not copied is read in two steps, between which it must not change.
+ */
+const isCopied = (source: Source, request: Request) => source.idMap === undefined || !isStill(source, request)
 
 const findTar = Effect.flatMap(
   GnuTar.find,
@@ -83,23 +103,27 @@ const cgroupOf = Effect.fnUntraced(function* (source: Source, request: Request, 
 })
 
 const makeReady = Effect.fnUntraced(function* (source: Source, below: Below, request: Request) {
-  yield* check(objection(source, below, request))
+  yield* check(objection(source, below))
   const { snapshot, snapshotter } = source
   const since = Date.now()
   const gnuTar = yield* findTar
-  const { mounts, shell, target } = yield* Effect.all(
-    { mounts: snapshotter.mounts(snapshot.name), target: prepareTarget(snapshotter, below.target), shell: Shell.take },
+  const { depth, mounts, shell, target } = yield* Effect.all(
+    {
+      depth: depthOf(source, below),
+      mounts: snapshotter.mounts(snapshot.name),
+      target: prepareTarget(snapshotter, below.target),
+      shell: Shell.take
+    },
     { concurrency: "unbounded" }
   )
   const [container, copy] = yield* Effect.fromResult(
     Result.all([Overlay.fromMounts(mounts), Overlay.fromMounts(target.mounts)])
   )
   yield* Effect.fromResult(Overlay.checkSeen(container, copy, since))
-  const from = source.idMap === undefined ? "copy" : "container"
+  const from = isCopied(source, request) ? "copy" : "container"
   const cgroup = yield* cgroupOf(source, request, container)
-  const opening = yield* Effect.forkScoped(Reader.open(shell, { container, target: copy, from, gnuTar, cgroup }), {
-    startImmediately: true
-  })
+  const open = Reader.open(shell, { container, target: copy, from, depth, gnuTar, cgroup })
+  const opening = yield* Effect.forkScoped(open, { startImmediately: true })
   const reader = Fiber.join(opening)
   // Where that has not been seen to work yet, no container is frozen for it.
   if (!shell.isKept) yield* reader
@@ -109,6 +133,7 @@ const makeReady = Effect.fnUntraced(function* (source: Source, below: Below, req
     target,
     upper: copy.upper,
     container,
+    depth,
     gnuTar
   } satisfies Prepared
 })
@@ -118,7 +143,7 @@ const toLine = ({ path, what }: Lost) => (path === "" ? what : `${path}: ${what}
 /** What depends on the container no longer. */
 interface Stable {
   readonly reader: Reader.Reader
-  readonly changes: Changes
+  readonly changes: DirectoryDiff.Changes
   readonly tar: Stream.Stream<Uint8Array, LayerError>
   /** What the target holds and the tar does not say; `undefined` when it does not hold what the tar says. */
   readonly unlisted: ReadonlyArray<RawPath.RawPath> | undefined
@@ -156,9 +181,30 @@ const byCopy = Effect.fnUntraced(function* (prepared: Prepared, source: Source, 
 }, step("diff"))
 
 /**
- * Looks for what has changed, and reads that alone: a copy would have the ids of the host and could not be the snapshot,
- * and in Docker's case it would be the whole image.
+ * When the lowest of the directories that go into the layer was made, in nanoseconds since 1970: all that is older is in
+ * what the layer stands on. 0 where the file system does not know it.
  */
+const madeAt = ({ container: { lowers }, depth }: Prepared): bigint =>
+  statSync(Path.dirname(lowers[depth - 1] ?? ""), { bigint: true }).birthtimeNs
+
+/** Copies everything, too, and reads all that the layer is to hold as one directory. */
+const byMerge = Effect.fnUntraced(function* (prepared: Prepared, source: Source, request: Request, report: Report) {
+  const reader = yield* prepared.reader
+  const gone = yield* whileFrozen(source, request, reader.copy, prepared.freeze)
+  gone.forEach(report)
+  const options: DirectoryDiff.Options = {
+    lower: reader.lower,
+    upper: yield* reader.merge,
+    since: yield* attempt(() => madeAt(prepared), "files"),
+    judge: Option.getOrUndefined(judgeOf(source, request)),
+    gnuTar: Option.some(prepared.gnuTar),
+    report
+  }
+  const changes = yield* DirectoryDiff.find(options)
+  return { reader, changes, tar: DirectoryDiff.write(changes, options), unlisted: undefined } satisfies Stable
+}, step("diff"))
+
+/** Looks for what has changed, and reads that alone. */
 const bySpool = Effect.fnUntraced(function* (prepared: Prepared, source: Source, request: Request, report: Report) {
   const reader = yield* prepared.reader
   const options = { ...optionsOf(prepared, reader, source, request, report), upper: reader.upper }
@@ -205,7 +251,7 @@ const extractAnew = Effect.fnUntraced(function* ({ snapshotter }: Source, { chai
 
 const capture = Effect.fnUntraced(function* (source: Source, prepared: Prepared, base: Base, request: Request) {
   const lost: Array<Lost> = []
-  const read = source.idMap === undefined ? byCopy : bySpool
+  const read = prepared.depth > 0 ? byMerge : isCopied(source, request) ? byCopy : bySpool
   const stable = yield* read(prepared, source, request, (one) => lost.push(one))
   const found = lost.length
   const layer = yield* layerOf(stable, source, base, request)

@@ -80,9 +80,11 @@ const judgeInclude = (globs: ReadonlyArray<string>): Judge => {
 const strictest = (verdicts: ReadonlyArray<Verdict>): Verdict =>
   verdicts.find((verdict) => verdict === "omit") ?? verdicts.find((verdict) => verdict === "if-empty") ?? "keep"
 
+const keepsStubs = ({ squash = false, stubs = squash === false ? "omit" : "keep" }: Request) => stubs === "keep"
+
 /** None when nothing could be left out of that container. */
 export const judgeOf = ({ spec }: Pick<Source, "spec">, request: Request): Option.Option<Judge> => {
-  const targets = request.stubs === "keep" ? new Set<string>() : mountTargets(spec)
+  const targets = keepsStubs(request) ? new Set<string>() : mountTargets(spec)
   const judges = [
     ...(targets.size === 0 ? [] : [judgeStub(targets)]),
     ...(request.exclude.length === 0 ? [] : [judgeExclude(request.exclude)]),

@@ -109,7 +109,10 @@ export interface CommitOptions {
   readonly exclude?: ReadonlyArray<string> | undefined
   /** Globs from the root: nothing else, but the directories that lead there, is in the layer. */
   readonly include?: ReadonlyArray<string> | undefined
-  /** The empty files and directories that runtimes make to mount something over: left out (`omit`) by default. */
+  /**
+   * The empty files and directories that runtimes make to mount something over: left out (`omit`) by default, but kept
+   * with `squash`, for then they may be the image's own.
+   */
   readonly stubs?: "omit" | "keep" | undefined
   /** Go on when the container's runtime (gVisor, Kata) keeps files where a commit cannot read them. */
   readonly allowSandboxed?: boolean | undefined

@@ -29,13 +29,18 @@ export interface Reader {
   readonly touch: (directories: ReadonlyArray<Timed>) => Effect.Effect<void, LayerError>
   /** The container's upper directory, read only, no symlink of which leads anywhere. */
   readonly upper: string
-  /** All lower directories as one, which nobody changes; none without a parent. */
+  /** What the layer stands on as one directory, which nobody changes; none when it stands on nothing. */
   readonly lower: string | undefined
   /**
    * Copies everything from the upper directory to the target's, with owners, times, extended attributes and hard links;
    * without a copy of the data where the file system can. Gives what went away while it was copied.
    */
   readonly copy: Effect.Effect<ReadonlyArray<Lost>, LayerError>
+  /**
+   * Once everything is copied: what the container shows, as one directory, which nobody changes. The container's upper
+   * directory is not seen here any more.
+   */
+  readonly merge: Effect.Effect<string, LayerError>
   /** Freezes the container until the scope closes, or this program dies. */
   readonly freeze: (cgroup: Freezer.Cgroup) => Effect.Effect<void, HostUnavailable, Scope.Scope>
   /** Nothing more will be asked: it may go, which takes the kernel a while. */
@@ -59,12 +64,16 @@ const toLost = (line: string): Lost => {
   return { path, what: `it changed while it was copied (${line})` }
 }
 
-const linesOf = ({ cgroup, container, from, gnuTar: { program }, target }: Options): ReadonlyArray<string> => {
+const linesOf = (given: Options): ReadonlyArray<string> => {
+  const { cgroup, container, from, gnuTar, target } = given
+  const { program } = gnuTar
   const home = Path.dirname(Path.dirname(container.upper))
-  const lowers = container.lowers.map((lower) => Path.relative(home, lower)).join(":")
+  const listed = (directories: ReadonlyArray<string>) =>
+    directories.map((directory) => Path.relative(home, directory)).join(":")
+  const [lowers, all] = [listed(lowersOf(given)), listed([target.upper, ...container.lowers])]
   const options = container.userxattr ? ",userxattr" : ""
   const where = from === "copy" ? target.upper : container.upper
-  const mounts = [container.upper, target.upper, belowOf(target), home, lowers, options]
+  const mounts = [container.upper, target.upper, belowOf(target), home, lowers, all, options]
   return [...mounts, where, program, cgroup?.file ?? "", cgroup?.thaw ?? ""]
 }
 
@@ -73,10 +82,14 @@ export interface Options {
   readonly target: Overlay
   /** What the layer is read from. */
   readonly from: "container" | "copy"
+  /** How many of the container's lower directories go into the layer, too. */
+  readonly depth: number
   /** The one that the container will be frozen by. */
   readonly cgroup: Freezer.Cgroup | undefined
   readonly gnuTar: GnuTar
 }
+
+const lowersOf = ({ container, depth }: Options) => container.lowers.slice(depth)
 
 /** The working directory of a snapshot is beside what it holds. */
 const belowOf = ({ upper }: Overlay) => Path.join(Path.dirname(upper), "work")
@@ -127,6 +140,14 @@ const copy = (shell: Shell): Effect.Effect<ReadonlyArray<Lost>, LayerError> =>
     return yield* new LayerError({ kind: "files", message: `cp could not copy the container's files: ${said}` })
   })
 
+const merge = Effect.fnUntraced(function* (shell: Shell, merged: string) {
+  shell.child.stdin.write("merge\n")
+  const { code, lines } = yield* Effect.promise(() => answer(shell))
+  if (code === "0") return merged
+  const message = `the container's directories cannot be mounted as one: ${lines.join("; ")}`
+  return yield* new LayerError({ kind: "overlay", message })
+})
+
 const seconds = (nanos: bigint) => {
   const fraction = ((nanos % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n
   return `${(nanos - fraction) / 1_000_000_000n}.${String(fraction).padStart(9, "0")}`
@@ -171,14 +192,16 @@ export const open = Effect.fnUntraced(function* (shell: Shell, options: Options)
     return yield* new HostUnavailable({ message: `the container's files cannot be mounted to read them: ${said}` })
   }
   yield* shell.keepNext
+  const lowers = lowersOf(options)
   const inside = (path: string) => `/proc/${shell.child.pid}/root${path}`
   return {
     upper: inside(container.upper),
-    lower: container.lowers.length > 1 ? inside(belowOf(target)) : container.lowers[0],
+    lower: lowers.length > 1 ? inside(belowOf(target)) : lowers[0],
     inRoot: runTar(shell, "attributes"),
     forLayer: runTar(shell, "layer"),
     touch: touch(shell),
     freeze: (cgroup) => freeze(shell, cgroup),
+    merge: merge(shell, inside(container.upper)),
     close: Effect.sync(() => void shell.child.stdin.end()),
     copy: copy(shell).pipe(Effect.withSpan("Host.copy"))
   } satisfies Reader

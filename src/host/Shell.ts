@@ -25,7 +25,8 @@ set -eu
 exec 2>&1
 export LIBMOUNT_FORCE_MOUNT2=always
 IFS=
-read -r upper; read -r target; read -r below; read -r home; read -r lowers; read -r options; read -r where; read -r tar
+read -r upper; read -r target; read -r below; read -r home; read -r lowers; read -r all; read -r options
+read -r where; read -r tar
 read -r freezer; read -r thaw
 case $freezer in
   ?*) (trap '' HUP INT TERM; exec >/dev/null 2>&1 3>&- 4>&- 5<&- 6<&-; read -r thawed <&7 || echo "$thaw" >"$freezer") & ;;
@@ -47,6 +48,7 @@ while read -r command; do
   case $command in
     attributes) wait "$attributes" || code=$? ;;
     layer) wait "$layer" || code=$? ;;
+    merge) (cd "$home" && mount -t overlay -o "ro,lowerdir=$all$options" overlay "$upper") || code=$? ;;
     touch) read -r size; head -c "$size" | (cd "$target" && xargs -0 -n 2 touch -h -d) || code=$? ;;
     copy)
       setpriv --pdeathsig KILL cp -dR --preserve=mode,ownership,timestamps,links,xattr --reflink=auto . "$target/" &

@@ -180,7 +180,8 @@ export const complete = (
     return { changes, names: found.names, unlisted, isOther: found.isOther }
   }, "files")
 
-const find = Effect.fnUntraced(function* (options: Options) {
+/** {@link changes} of directories with real paths. */
+export const find = Effect.fnUntraced(function* (options: Options) {
   const { lower, report = ignore, since, upper } = options
   const found = yield* TreeChanges.compareTrees({ lower, upper, since })
   const open = openOf(found)
