@@ -65,7 +65,7 @@ const sandboxes = [
 
 /** Fails for what is going away, and for what a commit would silently lose files of. */
 export const checkCommittable = (
-  { id, labels, runtime, uncommittable }: Container,
+  { id, labels, runtime, runtimeProgram = "", uncommittable }: Container,
   { allowSandboxed }: Request
 ): Effect.Effect<void, Uncommittable> => {
   if (uncommittable !== undefined) return Effect.fail(new Uncommittable({ message: uncommittable }))
@@ -73,7 +73,8 @@ export const checkCommittable = (
     const message = `${id} is the sandbox of a pod, not one of its containers`
     return Effect.fail(new Uncommittable({ message }))
   }
-  const sandbox = sandboxes.find((one) => one.runtime.test(runtime))
+  // A shim of runc's may have been told to run another program.
+  const sandbox = sandboxes.find((one) => one.runtime.test(runtime) || one.runtime.test(runtimeProgram))
   if (sandbox === undefined || allowSandboxed === true) return Effect.void
   const message = `the container runs in ${sandbox.name}, which may keep files where nothing outside can read them: allow sandboxed containers to commit what is in the snapshot`
   return Effect.fail(new Uncommittable({ message }))

@@ -24,11 +24,15 @@ const mountTargets = ({ mounts }: RuntimeSpec.RuntimeSpec): ReadonlySet<RawPath.
   return destinations.length === 0 ? new Set() : new Set([...destinations, ...made])
 }
 
+/** Where gVisor keeps what its containers write (gVisor, "Root overlay"). None of them sees it. */
+const isFilestore = (path: RawPath.RawPath) => path.startsWith(".gvisor.filestore.")
+
 const isEmptyFile = ({ size, type }: Judged) => type === "0" && size === 0
 
 const judgeStub =
   (targets: ReadonlySet<RawPath.RawPath>): Judge =>
   (path, entry) => {
+    if (isFilestore(path)) return "omit"
     // Nothing is mounted over what is gone, so it is the user's deletion.
     if (!targets.has(path) || Whiteout.is(RawPath.toBytes(entry.path))) return "keep"
     if (entry.type === "5") return "if-empty"

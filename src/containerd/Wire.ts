@@ -58,7 +58,7 @@ export interface Method<Request, Response> {
 export type SafeRequest<Request> = NoInfer<Request & Present<Request, MayBeAbsent>>
 
 const load = () => {
-  const definitions = ProtoLoader.loadSync("containerd.proto", {
+  const read = ProtoLoader.loadSync("containerd.proto", {
     keepCase: false,
     longs: Number,
     enums: String,
@@ -66,21 +66,29 @@ const load = () => {
     includeDirs: [fileURLToPath(new URL("../../proto", import.meta.url))]
   })
   // The loader's result has no static type; the generated one describes just this definition (npm run check:proto).
-  const { services } = (Grpc.loadPackageDefinition(definitions) as unknown as ProtoGrpcType).containerd
+  const { runc, services } = (Grpc.loadPackageDefinition(read) as unknown as ProtoGrpcType).containerd
   return {
-    containers: services.containers.v1.Containers.service,
-    content: services.content.v1.Content.service,
-    diff: services.diff.v1.Diff.service,
-    images: services.images.v1.Images.service,
-    introspection: services.introspection.v1.Introspection.service,
-    leases: services.leases.v1.Leases.service,
-    namespaces: services.namespaces.v1.Namespaces.service,
-    snapshots: services.snapshots.v1.Snapshots.service,
-    tasks: services.tasks.v1.Tasks.service,
-    version: services.version.v1.Version.service
+    services: {
+      containers: services.containers.v1.Containers.service,
+      content: services.content.v1.Content.service,
+      diff: services.diff.v1.Diff.service,
+      images: services.images.v1.Images.service,
+      introspection: services.introspection.v1.Introspection.service,
+      leases: services.leases.v1.Leases.service,
+      namespaces: services.namespaces.v1.Namespaces.service,
+      snapshots: services.snapshots.v1.Snapshots.service,
+      tasks: services.tasks.v1.Tasks.service,
+      version: services.version.v1.Version.service
+    },
+    runcOptions: runc.v1.Options
   }
 }
 
 /** Reading the definitions takes some 50 milliseconds, so it is done once in a process and only when needed. */
 let loaded: ReturnType<typeof load> | undefined
-export const services = () => (loaded ??= load())
+const definitions = () => (loaded ??= load())
+
+export const services = () => definitions().services
+
+/** What runc's shim was told of a container. */
+export const runcOptions = () => definitions().runcOptions

@@ -24,8 +24,10 @@ export interface Container {
   readonly labels: Readonly<Record<string, string>>
   /** The *name* of the image; it may have been deleted since, or stand for another image now. `""` for none. */
   readonly image: string
-  /** `io.containerd.runc.v2`, … */
+  /** `io.containerd.runc.v2`, …; of Docker the engine's own name for it. */
   readonly runtime: string
+  /** The program that it runs, where that is told: `/usr/local/bin/runsc`. */
+  readonly runtimeProgram?: string | undefined
   /** `""` where the owner does not tell (Docker). */
   readonly snapshotter: string
   readonly snapshotKey: string

@@ -75,14 +75,31 @@ const labelsOf = ({ Image }: EngineApi.Container, { bytes }: Attachment): Readon
   ...(Image === "" ? { "org.mobyproject.image.fromscratch": "1" } : {})
 })
 
-const toContainer = Effect.fnUntraced(function* (inspected: EngineApi.Container, userns: Userns.Userns | undefined) {
+/** What an engine says of itself. */
+interface Engine {
+  readonly userns: Userns.Userns | undefined
+  /** What it calls a runtime is up to its configuration. */
+  readonly programOf: (runtime: string) => string | undefined
+}
+
+const engineOf = (info: EngineApi.Info): Engine => ({
+  userns: Userns.of(info),
+  programOf: (runtime) => {
+    const { path, runtimeType } = info.Runtimes?.[runtime] ?? {}
+    return path ?? runtimeType
+  }
+})
+
+const toContainer = Effect.fnUntraced(function* (inspected: EngineApi.Container, { programOf, userns }: Engine) {
   const config = yield* configOf(inspected)
   const attachment = attachmentOf(inspected)
+  const { Runtime: runtime = "" } = inspected.HostConfig
   return {
     id: inspected.Id,
     labels: config.Labels ?? {},
     image: yield* imageNameOf(inspected),
-    runtime: "",
+    runtime,
+    runtimeProgram: programOf(runtime),
     snapshotter: inspected.Driver,
     snapshotKey: inspected.Id,
     spec: specOf(inspected, config, userns),
@@ -101,10 +118,10 @@ const noFilters = new ContainerdError({
 const make = Effect.gen(function* () {
   const engine = yield* EngineApi.EngineApi
   const images = yield* Images
-  const userns = yield* Effect.cached(Effect.map(engine.info, Userns.of))
+  const known = yield* Effect.cached(Effect.map(engine.info, engineOf))
   const get = (id: string) =>
-    Effect.all([engine.inspect(id), userns], { concurrency: 2 }).pipe(
-      Effect.flatMap(([inspected, userns]) => toContainer(inspected, userns)),
+    Effect.all([engine.inspect(id), known], { concurrency: 2 }).pipe(
+      Effect.flatMap(([inspected, known]) => toContainer(inspected, known)),
       Effect.provideService(Images, images)
     )
   /** One may be gone before it is looked at. */

@@ -34,6 +34,8 @@ export const Container = Schema.Struct({
   State: Schema.Struct({ Dead: Schema.Boolean, Status: Schema.String }),
   Mounts: Schema.Array(Schema.Struct({ Destination: Schema.String })),
   HostConfig: Schema.Struct({
+    /** A name of the engine's own, or that of a shim; none in records of old engines. */
+    Runtime: Schema.optionalKey(Schema.String),
     /** What `--tmpfs` mounts, which is not in `Mounts`. */
     Tmpfs: Schema.optionalKey(Schema.NullOr(Schema.Record(Schema.String, Schema.String)))
   }),
@@ -45,6 +47,15 @@ export type Container = typeof Container.Type
 export const Info = Schema.Struct({
   DockerRootDir: Schema.String,
   SecurityOptions: Schema.optionalKey(Schema.NullOr(Schema.Array(Schema.String))),
+  /** By name. */
+  Runtimes: Schema.optionalKey(
+    Schema.NullOr(
+      Schema.Record(
+        Schema.String,
+        Schema.Struct({ path: Schema.optionalKey(Schema.String), runtimeType: Schema.optionalKey(Schema.String) })
+      )
+    )
+  ),
   DriverStatus: Schema.NullOr(Schema.Array(Schema.Array(Schema.String))),
   /** Since API 1.46. */
   Containerd: Schema.optionalKey(

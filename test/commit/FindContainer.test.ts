@@ -65,11 +65,13 @@ describe("the container that is meant", () => {
   )
 
   it.effect.each([
-    ["io.containerd.runsc.v1", /gVisor/],
-    ["io.containerd.kata-qemu.v2", /Kata Containers.*: allow sandboxed containers/]
-  ] as const)("is refused in %s, unless it is allowed", ([runtime, message]) =>
+    ["io.containerd.runsc.v1", undefined, /gVisor/],
+    ["io.containerd.kata-qemu.v2", undefined, /Kata Containers.*: allow sandboxed containers/],
+    ["io.containerd.runc.v2", "/usr/local/bin/runsc", /gVisor/],
+    ["secure", "io.containerd.kata.v2", /Kata Containers/]
+  ] as const)("is refused in %s that runs %s, unless it is allowed", ([runtime, runtimeProgram, message]) =>
     Effect.gen(function* () {
-      const container = containerOf("c", { runtime })
+      const container = containerOf("c", { runtime, runtimeProgram })
       const error = yield* Effect.flip(checkCommittable(container, yield* check({ container: "c" })))
       assert.match(error.message, message)
       yield* checkCommittable(container, yield* check({ container: "c", allowSandboxed: true }))

@@ -228,6 +228,7 @@ const contract: Record<string, Record<string, string>> = {
       "os=1 string, architecture=2 string, variant=3 string, os_version=4 string, os_features=5 repeated string",
     Envelope: "timestamp=1 google.protobuf.Timestamp, namespace=2 string, topic=3 string, event=4 google.protobuf.Any"
   },
+  "containerd.runc.v1": { Options: "binary_name=6 string" },
   "containerd.v1.types": {
     Status: "enum UNKNOWN=0, CREATED=1, RUNNING=2, STOPPED=3, PAUSED=4, PAUSING=5",
     Process:

@@ -1,6 +1,7 @@
 import { Context, Effect, Layer } from "effect"
 import { type Containerd as Client, type ContainerdError, Docker } from "effect-containerd"
 import * as BaseImage from "../support/BaseImage.ts"
+import * as Cache from "../support/Cache.ts"
 import * as Containerd from "../support/Containerd.ts"
 import { describeDaemons } from "../support/Daemons.ts"
 import * as Dockerd from "../support/Dockerd.ts"
@@ -44,6 +45,18 @@ export const remapped = (version: Dockerd.Version = 28) =>
       return yield* make({ version, mountNamespace, config: { "userns-remap": "nobody:nogroup" } })
     })
   )
+
+/** One that has gVisor, under a name that does not tell. */
+export const sandboxed = layerOf(
+  28,
+  make({
+    config: {
+      runtimes: {
+        secure: { path: Cache.program("runsc", "runsc"), runtimeArgs: ["--ignore-cgroups", "--network=none"] }
+      }
+    }
+  })
+)
 
 /** With the newest engine that Debian has, and with the one of its stable release. */
 export const describeEngines = (name: string, factory: (version: Dockerd.Version) => void): void => {

@@ -1,10 +1,11 @@
 import { request } from "node:http"
 import { join } from "node:path"
 import { assert, layer } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Option } from "effect"
 import { Commit } from "effect-containerd"
+import { describeDaemons } from "../support/Daemons.ts"
 import { run as runProgram } from "../support/Process.ts"
-import { describeEngines, docker, Engine, layer as engine, runDetached } from "./Engine.ts"
+import { describeEngines, docker, Engine, layer as engine, runDetached, sandboxed } from "./Engine.ts"
 
 const stateOf = (id: string) => docker("inspect", "-f", "{{.State.Status}} {{.State.Dead}}", id)
 
@@ -30,6 +31,27 @@ const refused = Effect.fnUntraced(function* (id: string) {
   assert.deepStrictEqual([error.step, error.reason._tag, error.isRetryable], ["resolve", "Uncommittable", false])
   assert.strictEqual(status, 409)
   assert.deepStrictEqual(JSON.parse(text), { message: error.reason.message })
+})
+
+describeDaemons("containers of a Docker Engine that run in gVisor", () => {
+  layer(sandboxed, { excludeTestServices: true })((it) => {
+    it.effect("are refused, for their files are not in the snapshot, and committed when that is allowed", () =>
+      Effect.gen(function* () {
+        const script = "echo 1 > /1; dmesg; exec sleep 1000"
+        const id = yield* docker("run", "-d", "--network", "none", "--runtime", "secure", "base:1", "sh", "-c", script)
+        // To exec in it ends it now and then.
+        const said = yield* docker("logs", id).pipe(
+          Effect.repeat({ until: (log) => log.includes("gVisor"), times: 100 })
+        )
+        assert.include(said, "gVisor")
+        const error = yield* Effect.flip(Commit.commit({ container: id }))
+        assert.strictEqual(error.reason._tag, "Uncommittable")
+        assert.match(error.message, /the container runs in gVisor, .*: allow sandboxed containers/)
+        assert.isTrue(Option.isNone((yield* Commit.commit({ container: id, allowSandboxed: true })).layer))
+        yield* docker("rm", "-f", id)
+      })
+    )
+  })
 })
 
 describeEngines("containers of a Docker Engine, by their state", (version) => {

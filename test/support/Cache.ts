@@ -10,6 +10,7 @@ export type Item =
   | "dockerd-26"
   | "buildx"
   | "runc"
+  | "runsc"
   | "busybox"
   | "skopeo"
   | "umoci"

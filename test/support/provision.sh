@@ -17,6 +17,7 @@ declare -A recipes=(
   [dockerd-26]="trixie dockerd docker.io docker-cli"
   [buildx]="sid docker-buildx docker-buildx" # a plugin of docker, which runs alone, too
   [runc]="bookworm runc runc" # the newer ones need a newer glibc
+  [runsc]="sid runsc runsc" # gVisor
   [busybox]="bookworm busybox busybox-static"
   [skopeo]="bookworm skopeo skopeo libgpgme11 libassuan0 libdevmapper1.02.1"
   [umoci]="bookworm umoci umoci"

@@ -1,0 +1,10 @@
+// Original file: proto/runc_options.proto
+
+
+export interface Options {
+  'binaryName'?: (string);
+}
+
+export interface Options__Output {
+  'binaryName': (string);
+}
