@@ -1,5 +1,6 @@
 /**
- * An endpoint of a Docker Engine whose commits are ours: `npm run docker-proxy -- [--listen PATH] [--docker SOCKET] [--address PATH]`.
+ * An endpoint of a Docker Engine whose commits are ours:
+ * `npm run docker-proxy -- [--listen PATH] [--docker SOCKET] [--address PATH]`.
  *
  * `POST /commit` is answered with this library's pipeline; every other request goes to dockerd as it is, and its answer
  * comes back as it is. What to set `DOCKER_HOST` to goes to stdout, everything else to stderr. Runs until it is

@@ -120,6 +120,7 @@ const makeReady = Effect.fnUntraced(function* (source: Source, below: Below, req
     Result.all([Overlay.fromMounts(mounts), Overlay.fromMounts(target.mounts)])
   )
   yield* Effect.fromResult(Overlay.checkSeen(container, copy, since))
+  yield* check(depth > container.lowers.length ? "the overlay does not show each snapshot as a directory" : undefined)
   const from = isCopied(source, request) ? "copy" : "container"
   const cgroup = yield* cgroupOf(source, request, container)
   const open = Reader.open(shell, { container, target: copy, from, depth, gnuTar, cgroup })

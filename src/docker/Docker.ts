@@ -43,8 +43,7 @@ const checkStore = ({ DriverStatus }: EngineApi.Info) =>
 /** Where an engine that does not tell has its containerd: one that it has started itself, or the machine's. */
 const usual = ["/run/docker/containerd/containerd.sock", "/run/containerd/containerd.sock"]
 
-const addressOf = ({ Containerd }: EngineApi.Info) =>
-  Containerd?.Address.replace(/^unix:\/\//, "") ?? usual.find((path) => existsSync(path))
+const addressOf = ({ Containerd }: EngineApi.Info) => Containerd?.Address ?? usual.find((path) => existsSync(path))
 
 /** Each user namespace has one of its own. */
 const namespaceOf = (info: EngineApi.Info) => {
@@ -61,7 +60,7 @@ const containerd = ({ address, namespace, timeout }: DockerOptions) =>
       return yield* failed("this Docker Engine does not tell where its containerd is: give the address of its socket")
     }
     return Containerd.layer({
-      address: found,
+      address: found.replace(/^unix:\/\//, ""),
       namespace: namespace ?? info.Containerd?.Namespaces.Containers ?? namespaceOf(info),
       timeout
     })
