@@ -4,7 +4,6 @@
  *
  * @since 0.1.0
  */
-import { statSync } from "node:fs"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -181,13 +180,6 @@ const byCopy = Effect.fnUntraced(function* (prepared: Prepared, source: Source, 
   return { reader, changes, tar, unlisted: gone.length === 0 ? unlisted : undefined } satisfies Stable
 }, step("diff"))
 
-/**
- * When the lowest of the directories that go into the layer was made, in nanoseconds since 1970: all that is older is in
- * what the layer stands on. 0 where the file system does not know it.
- */
-const madeAt = ({ container: { lowers }, depth }: Prepared): bigint =>
-  statSync(Path.dirname(lowers[depth - 1] ?? ""), { bigint: true }).birthtimeNs
-
 /** Copies everything, too, and reads all that the layer is to hold as one directory. */
 const byMerge = Effect.fnUntraced(function* (prepared: Prepared, source: Source, request: Request, report: Report) {
   const reader = yield* prepared.reader
@@ -196,7 +188,8 @@ const byMerge = Effect.fnUntraced(function* (prepared: Prepared, source: Source,
   const options: DirectoryDiff.Options = {
     lower: reader.lower,
     upper: yield* reader.merge,
-    since: yield* attempt(() => madeAt(prepared), "files"),
+    // All that is older than the lowest directory that goes into the layer is in what it stands on.
+    since: yield* attempt(() => Overlay.madeAt(prepared.container.lowers[prepared.depth - 1]), "files"),
     judge: Option.getOrUndefined(judgeOf(source, request)),
     gnuTar: Option.some(prepared.gnuTar),
     report

@@ -111,7 +111,7 @@ export interface CommitOptions {
   readonly include?: ReadonlyArray<string> | undefined
   /**
    * The empty files and directories that runtimes make to mount something over: left out (`omit`) by default, but kept
-   * with `squash`, for then they may be the image's own.
+   * with `squash`, for then they may be the image's own. gVisor's own store of files goes with them.
    */
   readonly stubs?: "omit" | "keep" | undefined
   /** Go on when the container's runtime (gVisor, Kata) keeps files where a commit cannot read them. */

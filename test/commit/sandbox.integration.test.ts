@@ -12,7 +12,7 @@ import * as Debris from "../support/Debris.ts"
 import * as Host from "../support/Host.ts"
 import * as Inventory from "../support/Inventory.ts"
 
-/** gVisor in the place of runc, as `nerdctl run --runtime runsc` has it. */
+/** gVisor in the place of runc, as `ctr run --runc-binary` has it. */
 const runsc = Effect.map(Debris.directory, (directory) => {
   const path = join(directory, "runsc")
   const command = `exec ${Cache.program("runsc", "runsc")} --ignore-cgroups --network=none "$@"`

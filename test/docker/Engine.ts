@@ -36,7 +36,7 @@ const layerOf = (version: Dockerd.Version, made: ReturnType<typeof make>): Provi
 export const layer = (version: Dockerd.Version = 28) => layerOf(version, make({ version }))
 
 /** One that gives its containers other ids than the host's. */
-export const remapped = (version: Dockerd.Version = 28) =>
+export const remapped = (version: Dockerd.Version) =>
   layerOf(
     version,
     Effect.gen(function* () {

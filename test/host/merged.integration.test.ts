@@ -6,6 +6,7 @@ import * as Container from "../support/Container.ts"
 import { versions } from "../support/Containerd.ts"
 import { describeDaemons } from "../support/Daemons.ts"
 import * as Host from "../support/Host.ts"
+import * as Inventory from "../support/Inventory.ts"
 import * as Tree from "../support/Tree.ts"
 import * as Commits from "./Commits.ts"
 
@@ -69,6 +70,9 @@ for (const version of versions) {
           const { committed, tree } = yield* treeOf("host")
           assert.deepStrictEqual(committed.notCarried, [])
           yield* Commits.consistent(committed)
+          if (given.created !== undefined) {
+            assert.deepStrictEqual((yield* treeOf("host")).committed.image, committed.image)
+          }
           const names = yield* Commits.names(committed)
           if (given.squash === true) assert.notMatch(names.join("\n"), /\.wh\./)
           else assert.includeMembers([...names], [...whiteouts])
@@ -77,6 +81,23 @@ for (const version of versions) {
             Commits.assertSame(Commits.belowRoot(yield* Commits.consistent(committed)), shown)
           }
           Commits.assertSame(tree, (yield* treeOf("containerd")).tree)
+        })
+      )
+
+      it.effect("leaves nothing when the commit fails after all was read", () =>
+        Effect.gen(function* () {
+          const { containerd } = yield* Host.Host
+          const container = yield* again()
+          const before = yield* Inventory.take(containerd)
+          // A label that containerd refuses.
+          const labels = { [`effect/${"k".repeat(4096)}`]: "v" }
+          const options = { container: container.id, name: "failed:1", differ: "host", labels } as const
+          for (const way of [{ squash: true }, { replaceTop: true }]) {
+            const error = yield* Effect.flip(Commit.commit({ ...options, ...way }))
+            assert.strictEqual(error.step, "createImage")
+            assert.deepStrictEqual(yield* Inventory.take(containerd), before)
+            assert.isFalse(yield* container.isFrozen)
+          }
         })
       )
 
