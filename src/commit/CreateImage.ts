@@ -53,8 +53,7 @@ const putOne = Effect.fnUntraced(function* (
   const { made, takesBack } = yield* Together
   const before = takesBack ? yield* holdOld(name) : undefined
   const image: Images.Image = { name, target, labels: { ...imageLabels, ...request.labels } }
-  // After a lost answer the image may be there; putting it again finds out.
-  const replaced = yield* Effect.retry(Images.put(image), { while: (error) => error.isRetryable, times: 2 })
+  const replaced = yield* Images.put(image)
   yield* made({ image, before })
   return { image, replaced }
 })

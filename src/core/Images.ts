@@ -42,12 +42,7 @@ export const find = Effect.fnUntraced(function* (name: string) {
 
 const attempts = 8
 
-/**
- * Creates the record or points the existing one to the new target: there is no moment in which the name is gone.
- *
- * Gives the image that the name stood for before, if it was another one.
- */
-export const put = Effect.fnUntraced(function* (image: Image) {
+const putOnce = Effect.fnUntraced(function* (image: Image) {
   const images = yield* Images
   // Two clients may create and delete the name between our calls, so each "it is there" / "it is gone" is tried again.
   for (let attempt = 0; attempt < attempts; attempt++) {
@@ -67,3 +62,11 @@ export const put = Effect.fnUntraced(function* (image: Image) {
   const message = `${image.name} is being created and deleted by somebody else all the time`
   return yield* new ContainerdError({ method: "Images.put", reason: new Unavailable({ message }) })
 })
+
+/**
+ * Creates the record or points the existing one to the new target: there is no moment in which the name is gone. After a
+ * lost answer the record may be there, so it is put once more.
+ *
+ * Gives the image that the name stood for before, if it was another one.
+ */
+export const put = (image: Image) => Effect.retry(putOnce(image), { while: ({ isRetryable }) => isRetryable, times: 2 })
