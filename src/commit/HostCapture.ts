@@ -147,6 +147,8 @@ interface Stable {
   readonly tar: Stream.Stream<Uint8Array, LayerError>
   /** What the target holds and the tar does not say; `undefined` when it does not hold what the tar says. */
   readonly unlisted: ReadonlyArray<RawPath.RawPath> | undefined
+  /** The target holds nothing. */
+  readonly isFree: boolean
 }
 
 type Report = (lost: Lost) => void
@@ -177,7 +179,7 @@ const byCopy = Effect.fnUntraced(function* (prepared: Prepared, source: Source, 
   const reader = yield* opening
   const options = { ...optionsOf(prepared, reader, source, request, report), upper }
   const { changes, tar, unlisted } = yield* HostDiff.diff(options, compared)
-  return { reader, changes, tar, unlisted: gone.length === 0 ? unlisted : undefined } satisfies Stable
+  return { reader, changes, tar, unlisted: gone.length === 0 ? unlisted : undefined, isFree: false } satisfies Stable
 }, step("diff"))
 
 /** Copies everything, too, and reads all that the layer is to hold as one directory. */
@@ -195,20 +197,28 @@ const byMerge = Effect.fnUntraced(function* (prepared: Prepared, source: Source,
     report
   }
   const changes = yield* DirectoryDiff.find(options)
-  return { reader, changes, tar: DirectoryDiff.write(changes, options), unlisted: undefined } satisfies Stable
+  return {
+    reader,
+    changes,
+    tar: DirectoryDiff.write(changes, options),
+    unlisted: undefined,
+    isFree: false
+  } satisfies Stable
 }, step("diff"))
 
 /** Looks for what has changed, and reads that alone. */
 const bySpool = Effect.fnUntraced(function* (prepared: Prepared, source: Source, request: Request, report: Report) {
   const reader = yield* prepared.reader
-  const options = { ...optionsOf(prepared, reader, source, request, report), upper: reader.upper }
-  const spool = Path.join(prepared.upper, "layer.tar")
-  const read = ChownPass.compare({ ...options, upper: prepared.container.upper }).pipe(
+  const isUntouched = yield* attempt(() => ChownPass.isUntouched(source, prepared.container.upper), "files")
+  const options = { ...optionsOf(prepared, reader, source, request, report), upper: reader.upper, isUntouched }
+  // Beside what the target holds, and gone with it.
+  const spool = Path.join(Path.dirname(prepared.upper), "layer.tar")
+  const read = HostDiff.compare({ ...options, upper: prepared.container.upper }).pipe(
     Effect.flatMap((compared) => HostDiff.diff(options, compared)),
     Effect.tap(({ tar }) => Spool.write(tar, spool))
   )
   const { changes } = yield* whileFrozen(source, request, read, prepared.freeze)
-  return { reader, changes, tar: Spool.read(spool), unlisted: undefined } satisfies Stable
+  return { reader, changes, tar: Spool.read(spool), unlisted: undefined, isFree: true } satisfies Stable
 }, step("diff"))
 
 /** None when nothing changed. */
@@ -234,14 +244,14 @@ const settle = Effect.fnUntraced(function* (
   yield* reader.close
 })
 
-/** Into a new one, for the copy holds something else: what is left out, other ids. */
-const extractAnew = Effect.fnUntraced(function* ({ snapshotter }: Source, { chainId }: Base, layer: Layer.Layer) {
-  const target = yield* prepareTarget(
-    snapshotter,
-    Option.getOrElse(chainId, () => "")
-  )
-  return yield* extract(snapshotter, target, chainId, layer)
-})
+/** The target is of no use where the copy in it holds something else: what is left out, other ids. */
+const emptyTarget = ({ isFree }: Stable, { target }: Prepared, { snapshotter }: Source, { chainId }: Base) =>
+  isFree
+    ? Effect.succeed(target)
+    : prepareTarget(
+        snapshotter,
+        Option.getOrElse(chainId, () => "")
+      )
 
 const capture = Effect.fnUntraced(function* (source: Source, prepared: Prepared, base: Base, request: Request) {
   const lost: Array<Lost> = []
@@ -253,17 +263,22 @@ const capture = Effect.fnUntraced(function* (source: Source, prepared: Prepared,
   const isOther = lost.length > found || edits(source, request).length > 0
   const unlisted = isOther || Option.isNone(layer) ? undefined : stable.unlisted
   const settled = yield* Effect.forkScoped(settle(stable, prepared.upper, unlisted), { startImmediately: true })
+  const { snapshotter } = source
   const commitCopy = ({ diffId }: Layer.Layer) =>
     Effect.andThen(
       Fiber.join(settled),
-      commitTarget(source.snapshotter, prepared.target, ChainId.append(base.chainId, diffId))
+      commitTarget(snapshotter, prepared.target, ChainId.append(base.chainId, diffId))
+    )
+  const extractAnew = (layer: Layer.Layer) =>
+    Effect.flatMap(emptyTarget(stable, prepared, source, base), (target) =>
+      extract(snapshotter, target, base.chainId, layer)
     )
   return {
     differ: "host",
     layer,
     notCarried: lost.map(toLine),
     snapshot: (layer: Layer.Layer) =>
-      (unlisted === undefined ? extractAnew(source, base, layer) : commitCopy(layer)).pipe(step("apply"))
+      (unlisted === undefined ? extractAnew(layer) : commitCopy(layer)).pipe(step("apply"))
   } satisfies Captured<unknown>
 })
 

@@ -33,6 +33,10 @@ export interface Source {
   readonly below: ReadonlyArray<string>
   /** The container's user namespace; `undefined` when its ids are the host's. */
   readonly idMap: IdMap.IdMap | undefined
+  /** When the container was made, in milliseconds since 1970, where that is known. */
+  readonly createdAt?: number | undefined
+  /** Made by the container's owner right after the snapshot, before anything else could write to that. */
+  readonly directory?: string | undefined
   /** What the container runs, and what is mounted into it. */
   readonly spec: RuntimeSpec.RuntimeSpec
   /** What it runs, where its owner says so. */
@@ -144,6 +148,8 @@ export const resolve = Effect.fnUntraced(function* (request: Request) {
     snapshot,
     below: yield* findBelow(snapshotter, snapshot, idMap),
     idMap,
+    createdAt: container.createdAt,
+    directory: container.directory,
     spec,
     config: container.config,
     imageLabels: container.imageLabels ?? {},

@@ -35,6 +35,8 @@ export interface Container {
   readonly spec: Uint8Array
   /** Milliseconds since 1970, where that is known. */
   readonly createdAt?: number | undefined
+  /** Made by its owner right after its snapshot, before anything else could write to that (Docker). */
+  readonly directory?: string | undefined
   /** What it runs, where its owner keeps that in the form of an image's config (Docker). */
   readonly config?: ContainerConfig | undefined
   /** Labels that its owner wants on images made of it. */

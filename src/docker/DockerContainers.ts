@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -77,12 +78,14 @@ const labelsOf = ({ Image }: EngineApi.Container, { bytes }: Attachment): Readon
 
 /** What an engine says of itself. */
 interface Engine {
+  readonly rootDirectory: string
   readonly userns: Userns.Userns | undefined
   /** What it calls a runtime is up to its configuration. */
   readonly programOf: (runtime: string) => string | undefined
 }
 
 const engineOf = (info: EngineApi.Info): Engine => ({
+  rootDirectory: info.DockerRootDir,
   userns: Userns.of(info),
   programOf: (runtime) => {
     const { path, runtimeType } = info.Runtimes?.[runtime] ?? {}
@@ -90,13 +93,21 @@ const engineOf = (info: EngineApi.Info): Engine => ({
   }
 })
 
-const toContainer = Effect.fnUntraced(function* (inspected: EngineApi.Container, { programOf, userns }: Engine) {
+/** `undefined` for what is no time. */
+const millisOf = (time: string) => Option.getOrUndefined(Option.map(DateTime.make(time), DateTime.toEpochMillis))
+
+const toContainer = Effect.fnUntraced(function* (
+  inspected: EngineApi.Container,
+  { programOf, rootDirectory, userns }: Engine
+) {
   const config = yield* configOf(inspected)
   const attachment = attachmentOf(inspected)
   const { Runtime: runtime = "" } = inspected.HostConfig
   return {
     id: inspected.Id,
     labels: config.Labels ?? {},
+    createdAt: millisOf(inspected.Created),
+    directory: `${rootDirectory}/containers/${inspected.Id}`,
     image: yield* imageNameOf(inspected),
     runtime,
     runtimeProgram: programOf(runtime),

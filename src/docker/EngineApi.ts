@@ -27,6 +27,8 @@ import * as Json from "../oci/Json.ts"
 export const Container = Schema.Struct({
   Id: Schema.String,
   Name: Schema.String,
+  /** As RFC 3339 has it, in UTC. */
+  Created: Schema.String,
   /** The digest of what the image's name stood for: of a multi-platform image that of its index. `""` for none. */
   Image: Schema.String,
   /** The snapshotter. */

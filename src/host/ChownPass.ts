@@ -4,55 +4,38 @@
  *
  * @since 0.1.0
  */
-import { type BigIntStats, readdirSync } from "node:fs"
-import * as Effect from "effect/Effect"
-import type * as RawPath from "../layer/RawPath.ts"
-import { attempt } from "../layer/TarReader.ts"
-import type { TreeChanges } from "../layer/TreeChanges.ts"
-import * as HostDiff from "./HostDiff.ts"
+import { type BigIntStats, statSync } from "node:fs"
+import { madeAt } from "./Overlay.ts"
 
-/** Of everything that the upper directory holds. */
-type Times = ReadonlyMap<RawPath.RawPath, Pick<BigIntStats, "ctimeNs" | "size">>
-
-const namesIn = (directory: string) => readdirSync(directory, { encoding: "latin1" })
-
-/** Only then does the upper directory hold everything. */
-const isIn = (upper: string, lower: string): boolean => {
-  const names = new Set(namesIn(upper))
-  return namesIn(lower).every((name) => names.has(name))
+export interface Container {
+  /** Milliseconds since 1970: before the pass. */
+  readonly createdAt?: number | undefined
+  /** moby makes it when the pass is over, and before anything else may write to the container's files (`daemon.create`). */
+  readonly directory?: string | undefined
 }
 
-/** Nanoseconds that pass between two files at most; the next is copied first, with 50 MB/s at least. */
-const pause = (size: bigint) => 50_000_000n + size * 20n
+/** Nanoseconds. Longer ago, the directories were moved here, and their times say nothing. */
+const longest = 600_000_000_000n
+
+/** Whether the file system that holds `upper` cannot tell a time from another one in the same second. */
+const isCoarse = (time: bigint) => time % 1_000_000_000n === 0n
+
+/** When the pass began and ended, in nanoseconds since 1970, where the file systems can tell. */
+const passOf = ({ createdAt, directory }: Container, upper: string) => {
+  if (createdAt === undefined || directory === undefined) return undefined
+  const made = statSync(directory, { bigint: true, throwIfNoEntry: false })
+  if (made === undefined) return undefined
+  const [begun, prepared, ended] = [BigInt(createdAt) * 1_000_000n, madeAt(upper), made.birthtimeNs]
+  const isInOrder = begun <= prepared && prepared < ended && ended < begun + longest
+  // A file system that does not know when something was made may give another time for that.
+  return isInOrder && ended < made.ctimeNs && !isCoarse(prepared) ? { begun, ended } : undefined
+}
 
 /**
- * When the pass ended, in nanoseconds since 1970 by the clock of the file system. It goes from file to file without a
- * rest, and the container cannot have begun right after it: what was touched after a rest may have been touched by the
- * container. To be wrong there costs time, and nothing else.
+ * Tells what nothing but the pass has touched, which is as it is in the image, then. A file that was written to has a later
+ * time; if the clock was put back, to a moment of the pass, the time of its content must be older, too, to overlook it.
  */
-const end = (times: Times): bigint => {
-  const [first, ...others] = [...times.values()].toSorted((a, b) => (a.ctimeNs < b.ctimeNs ? -1 : 1))
-  let last = first?.ctimeNs ?? 0n
-  for (const { ctimeNs, size } of others) {
-    if (ctimeNs > last + pause(size)) break
-    last = ctimeNs
-  }
-  return last
+export const isUntouched = (container: Container, upper: string): ((upper: BigIntStats) => boolean) | undefined => {
+  const pass = passOf(container, upper)
+  return pass && (({ ctimeNs, mtimeNs }) => pass.begun <= ctimeNs && ctimeNs < pass.ended && mtimeNs < pass.begun)
 }
-
-/** What nothing but the pass has touched, and is the same as far as it was compared, is the same. */
-const without = (found: TreeChanges, times: Times): TreeChanges => {
-  const last = end(times)
-  const isTouched = (path: RawPath.RawPath) => (times.get(path)?.ctimeNs ?? last + 1n) > last
-  return { ...found, suspects: found.suspects.filter(isTouched), directories: found.directories.filter(isTouched) }
-}
-
-/** {@link HostDiff.compare}, but for what the pass alone has touched. */
-export const compare = Effect.fnUntraced(function* (trees: HostDiff.Trees) {
-  const { lower, upper } = trees
-  const isPassed = yield* attempt(() => lower !== undefined && isIn(upper, lower), "files")
-  if (!isPassed) return yield* HostDiff.compare(trees)
-  const times = new Map<RawPath.RawPath, BigIntStats>()
-  const found = yield* HostDiff.compare(trees, { onSeen: (path, stats) => times.set(path, stats) })
-  return yield* attempt(() => without(found, times), "files")
-})

@@ -24,6 +24,8 @@ export interface Trees {
   readonly lower: string | undefined
   /** Maps owners in `upper` to those in `lower`. */
   readonly idMap: IdMap.IdMap | undefined
+  /** What is in both, and in `upper` only as it came from there. Default: unknown. */
+  readonly isUntouched?: Overlay["isUntouched"]
 }
 
 export interface Options extends Trees {
@@ -107,10 +109,10 @@ const unmarked = (seen: CompareEntries.Seen | undefined, isAttribute: (name: str
  * copied up: all that is there may have been touched.
  */
 export const compare = (
-  { idMap, lower, upper }: Trees,
-  { onSeen, opaque = new Set() }: Partial<Pick<Overlay, "onSeen" | "opaque">> = {}
+  { idMap, isUntouched, lower, upper }: Trees,
+  opaque: Overlay["opaque"] = new Set()
 ): Effect.Effect<TreeChanges, LayerError> =>
-  compareTrees({ lower, upper, since: 0n, overlay: { opaque, isSameOwner: isSameOwner(idMap), onSeen } })
+  compareTrees({ lower, upper, since: 0n, overlay: { opaque, isSameOwner: isSameOwner(idMap), isUntouched } })
 
 /** What an opaque directory hides is not its lower one; which ones are is known when they were compared. */
 const find = Effect.fnUntraced(function* (options: Options, first: TreeChanges, both: DirectoryDiff.Options) {
@@ -118,7 +120,7 @@ const find = Effect.fnUntraced(function* (options: Options, first: TreeChanges, 
   const kind = kindOf(options)
   const seen = yield* readBoth(options, [...new Set([...first.directories, ...DirectoryDiff.openOf(first)])])
   const opaque = new Set(first.directories.filter((path) => path !== "" && isOpaque(seen.upper(path), kind)))
-  const found = opaque.size === 0 ? first : yield* compare(options, { opaque })
+  const found = opaque.size === 0 ? first : yield* compare(options, opaque)
   const differing = yield* attempt(() => {
     const pairOf = (path: RawPath.RawPath) =>
       [seen.lower(path), seen.upper(path)].map((one) => unmarked(one, isAttribute(kind)))

@@ -31,8 +31,8 @@ export interface Overlay {
   readonly opaque: ReadonlySet<RawPath.RawPath>
   /** Whether an owner in `upper` is the one in `lower`. */
   readonly isSameOwner: (upper: Owner, lower: Owner) => boolean
-  /** Hears of everything in it. */
-  readonly onSeen?: ((path: RawPath.RawPath, upper: BigIntStats) => void) | undefined
+  /** Whether nobody has touched what was copied from the lower directory, which then is not looked at. Default: no. */
+  readonly isUntouched?: ((upper: BigIntStats) => boolean) | undefined
 }
 
 export type Owner = Pick<BigIntStats, "uid" | "gid">
@@ -186,10 +186,13 @@ const visitOverlay = (walk: Walk, { inLower, path }: Pending): void => {
   for (const name of unlessGone(() => namesIn(walk.upper, path), [])) {
     walk.names += 1
     const below = RawPath.join(path, name)
-    const lower = inLower ? statsOf(walk.lower, below) : undefined
     const upper = statsOf(walk.upper, below)
     if (upper === undefined) continue
-    walk.overlay?.onSeen?.(below, upper)
+    if (inLower && walk.overlay?.isUntouched?.(upper) === true) {
+      if (upper.isDirectory()) walk.pending.push({ path: below, inLower })
+      continue
+    }
+    const lower = inLower ? statsOf(walk.lower, below) : undefined
     const isGone = isDeletion(upper)
     if (!isGone && isVisible(walk, below, upper, lower)) compare(walk, below, upper, lower)
     else if (lower !== undefined && (isGone || lower.isSocket() !== upper.isSocket())) {

@@ -11,6 +11,7 @@ import * as RuntimeSpec from "../../src/oci/RuntimeSpec.ts"
 const inspected = {
   Id: "c1",
   Name: "/web",
+  Created: "2026-11-27T12:00:00.123456789Z",
   Image: "",
   Driver: "overlayfs",
   State: { Dead: false, Status: "running" },

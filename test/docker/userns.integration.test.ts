@@ -1,7 +1,8 @@
-import { chownSync } from "node:fs"
+import { chownSync, statSync, utimesSync, writeFileSync } from "node:fs"
 import { assert, layer } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import { Commit, Containers } from "effect-containerd"
+import * as Trees from "../layer/Trees.ts"
 import * as Cache from "../support/Cache.ts"
 import { run as runProgram } from "../support/Process.ts"
 import * as Tree from "../support/Tree.ts"
@@ -115,6 +116,51 @@ describeEngines("containers of a Docker Engine with userns-remap", (version) => 
         yield* Commit.commit({ container: id, name: "hidden:1", differ: "host" })
         assert.include(yield* run("hidden:1", "cat", "/data/change.txt"), "CHANGED")
         yield* docker("rm", "-f", id)
+      })
+    )
+
+    it.effect("get what was copied into them right after they were made, under the same size and time", () =>
+      Effect.gen(function* () {
+        const id = yield* docker("create", "--network", "none", "base:1")
+        const home = yield* Trees.temporary
+        yield* docker("cp", "-a", `${id}:/data/change.txt`, home)
+        const file = `${home}/change.txt`
+        const { atime, mtime, size } = statSync(file)
+        writeFileSync(file, "CHANGED".padEnd(size))
+        utimesSync(file, atime, mtime)
+        yield* docker("cp", "-a", file, `${id}:/data/change.txt`)
+        yield* Commit.commit({ container: id, name: "copied:1", differ: "host" })
+        assert.include(yield* run("copied:1", "cat", "/data/change.txt"), "CHANGED")
+        yield* docker("rm", "-f", id)
+      })
+    )
+
+    it.effect("get no more than what they have changed when a directory was made anew", () =>
+      Effect.gen(function* () {
+        const id = yield* runDetached("rm -r /data && mkdir /data && echo new > /data/new")
+        const committed = yield* Commit.commit({ container: id, name: "anew:1", differ: "host" })
+        assert.isBelow(sizeOf(committed), 4096)
+        assert.strictEqual(yield* run("anew:1", "ls", "/data"), "new")
+        yield* docker("rm", "-f", id)
+      })
+    )
+
+    it.effect("leave the image its setuid bits, which Docker takes from them", () =>
+      Effect.gen(function* () {
+        const { containerd } = yield* Engine
+        const first = yield* runDetached("cp /bin/busybox /su && chmod 4755 /su")
+        yield* Commit.commit({ container: first, name: "setuid:1", differ: "host" })
+        const id = yield* docker("run", "-d", "--network", "none", "setuid:1", "sleep", "1000")
+        assert.strictEqual(yield* docker("exec", id, "stat", "-c", "%a", "/su"), "755")
+        yield* docker("exec", id, "touch", "/one")
+        const committed = yield* Commit.commit({ container: id, name: "later:1", differ: "host" })
+        assert.isBelow(sizeOf(committed), 4096)
+        const tree = yield* Umoci.ofImage(containerd, committed.image.name, namespace)
+        assert.deepInclude(
+          tree.find(({ path }) => path === "/su"),
+          { mode: 0o4755 }
+        )
+        yield* docker("rm", "-f", first, id)
       })
     )
 

@@ -1,68 +1,93 @@
 import { execFileSync } from "node:child_process"
-import { chmodSync, lchownSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import {
+  chmodSync,
+  lchownSync,
+  lstatSync,
+  mkdirSync,
+  renameSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync
+} from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as ChownPass from "../../src/host/ChownPass.ts"
 import * as Trees from "../layer/Trees.ts"
 
-/** An upper directory that holds all of the lower one, touched file after file without a rest. */
-const sandbox = Effect.map(Trees.temporary, (home) => {
-  const [lower, upper] = [join(home, "lower"), join(home, "upper")]
-  mkdirSync(join(lower, "etc", "deep"), { recursive: true })
-  writeFileSync(join(lower, "etc", "passwd"), "root")
-  symlinkSync("etc", join(lower, "link"))
-  writeFileSync(join(lower, "large"), new Uint8Array(20_000_000))
-  writeFileSync(join(lower, "last"), "last")
+/** More than a tick of the kernel's clock for files. */
+const tick = Effect.sleep("20 millis")
+
+/** A container as Docker makes it: an image, that record, a snapshot that holds all of the image, its directory. */
+const sandbox = Effect.gen(function* () {
+  const home = yield* Trees.temporary
+  const [lower, upper, directory] = [join(home, "lower"), join(home, "1", "fs"), join(home, "directory")]
+  mkdirSync(join(lower, "etc"), { recursive: true })
+  for (const name of ["etc/passwd", "etc/group", "touched"]) writeFileSync(join(lower, name), name)
+  symlinkSync("nowhere", join(lower, "link"))
+  yield* tick
+  const createdAt = Date.now()
+  yield* tick
+  mkdirSync(join(home, "1"))
   execFileSync("cp", ["-a", lower, upper])
-  return { lower, upper, idMap: undefined }
+  yield* tick
+  mkdirSync(directory)
+  yield* tick
+  writeFileSync(join(directory, "config.v2.json"), "{}")
+  return { upper, container: { createdAt, directory } }
 })
 
-/** Changes nothing but the time of the last change. */
-const touch = (path: string) => lchownSync(path, -1, -1)
+const isUntouched = (container: ChownPass.Container, upper: string) => {
+  const tell = ChownPass.isUntouched(container, upper)
+  return tell && ((name: string) => tell(lstatSync(join(upper, name), { bigint: true })))
+}
 
-describe("ChownPass.compare", () => {
-  it.effect("leaves nothing open of what the pass alone has touched, links not followed", () =>
+describe("ChownPass.isUntouched", () => {
+  it.live("tells what the pass alone has touched, links not followed", () =>
     Effect.gen(function* () {
-      const { changes, directories, suspects } = yield* ChownPass.compare(yield* sandbox)
-      // The upper directory itself is made before the pass and changed after it.
-      assert.deepStrictEqual([changes.size, directories, suspects], [0, [""], [""]])
+      const { container, upper } = yield* sandbox
+      writeFileSync(join(upper, "etc", "passwd"), "other")
+      chmodSync(join(upper, "etc"), 0o700)
+      lchownSync(join(upper, "touched"), 0, 0)
+      const tell = isUntouched(container, upper)
+      const names = ["etc/group", "link", "etc/passwd", "etc", "touched"]
+      assert.deepStrictEqual(
+        names.map((name) => tell?.(name)),
+        [true, true, false, false, false]
+      )
     })
   )
 
-  it.live("leaves open what was touched after a rest", () =>
+  it.live("does not trust a file whose content is younger than the container", () =>
     Effect.gen(function* () {
-      const trees = yield* sandbox
-      yield* Effect.sleep("200 millis")
-      writeFileSync(join(trees.upper, "by-the-container"), "")
-      chmodSync(join(trees.upper, "etc", "passwd"), 0o600)
-      for (const name of ["etc/deep", "link"]) touch(join(trees.upper, name))
-      const { changes, directories, suspects } = yield* ChownPass.compare(trees)
-      assert.sameMembers([...changes.keys()], ["by-the-container", "etc/passwd"])
-      assert.sameMembers([...directories], ["", "etc/deep"])
-      assert.sameMembers([...suspects], ["", "etc/deep", "link"])
+      const { container, upper } = yield* sandbox
+      const later = { ...container, directory: `${container.directory}-later` }
+      utimesSync(join(upper, "touched"), new Date(), new Date())
+      yield* tick
+      mkdirSync(later.directory)
+      yield* tick
+      writeFileSync(join(later.directory, "config.v2.json"), "{}")
+      const tell = isUntouched(later, upper)
+      assert.deepStrictEqual([tell?.("etc/group"), tell?.("touched")], [true, false])
     })
   )
 
-  it.live("allows a large file the time that its copy takes", () =>
+  it.live("knows nothing where the engine's directory is not seen, or was moved with the container's files", () =>
     Effect.gen(function* () {
-      const trees = yield* sandbox
-      yield* Effect.sleep("100 millis")
-      // 20 MB at 50 MB/s: 400 ms.
-      touch(join(trees.upper, "large"))
-      assert.notInclude((yield* ChownPass.compare(trees)).suspects, "large")
-      yield* Effect.sleep("100 millis")
-      touch(join(trees.upper, "last"))
-      assert.include((yield* ChownPass.compare(trees)).suspects, "last")
-    })
-  )
-
-  it.effect("leaves all open where the upper directory does not hold everything: there was no pass", () =>
-    Effect.gen(function* () {
-      const trees = yield* sandbox
-      rmSync(join(trees.upper, "last"))
-      const { suspects } = yield* ChownPass.compare(trees)
-      assert.sameMembers([...suspects], ["", "etc", "etc/deep", "etc/passwd", "large", "link"])
+      const { container, upper } = yield* sandbox
+      const { createdAt, directory } = container
+      const knows = (container: ChownPass.Container) => ChownPass.isUntouched(container, upper) !== undefined
+      assert.isTrue(knows(container))
+      assert.isFalse(knows({ directory }))
+      assert.isFalse(knows({ createdAt }))
+      assert.isFalse(knows({ createdAt, directory: `${directory}-elsewhere` }))
+      assert.isFalse(knows({ createdAt: createdAt - 3_600_000, directory }))
+      assert.isFalse(knows({ createdAt: Date.now(), directory }))
+      // One that was there before the snapshot, or is only known to be there now.
+      renameSync(directory, `${directory}-old`)
+      mkdirSync(directory)
+      assert.isFalse(knows(container))
+      assert.isFalse(knows({ createdAt, directory: join(upper, "..", "..", "lower") }))
     })
   )
 })
