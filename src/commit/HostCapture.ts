@@ -164,16 +164,41 @@ const optionsOf = (
   return { lower, userxattr, idMap: source.idMap, judge, report, gnuTar, inRoot, inUpper }
 }
 
-/** Copies everything, and reads the copy when the container runs again. Names of a frozen one are compared meanwhile. */
+/** Names of a frozen container are compared meanwhile; one that does not run may be started. */
+const copyAll = Effect.fnUntraced(function* (
+  reader: Reader.Reader,
+  prepared: Prepared,
+  source: Source,
+  request: Request
+) {
+  const compare = HostDiff.compare({ lower: reader.lower, upper: prepared.container.upper, idMap: undefined })
+  const compared = wanted(source, request) ? compare : Effect.undefined
+  return yield* Effect.all({ gone: reader.copy, compared }, { concurrency: 2 })
+})
+
+/** Of a container that goes on, in whose upper directory Docker has put the whole image. All where something went away. */
+const copyTouched = Effect.fnUntraced(function* (
+  { copy, copyOnly, lower, upper }: Reader.Reader,
+  idMap: Source["idMap"],
+  isUntouched: HostDiff.Trees["isUntouched"]
+) {
+  const found = yield* HostDiff.compare({ lower, upper, idMap, isUntouched })
+  const gone = yield* copyOnly(HostDiff.touchedIn(found))
+  return { gone: gone.length === 0 ? found.lost : yield* copy, compared: undefined }
+})
+
+const untouchedIn = (source: Source, { container }: Prepared) =>
+  attempt(() => ChownPass.isUntouched(source, container.upper), "files")
+
+/** Copies what the container may have touched, and reads the copy when it runs again. */
 const byCopy = Effect.fnUntraced(function* (prepared: Prepared, source: Source, request: Request, report: Report) {
   const { freeze, reader: opening, upper } = prepared
-  const copying = Effect.gen(function* () {
-    const { copy, lower } = yield* opening
-    const compare = HostDiff.compare({ lower, upper: prepared.container.upper, idMap: undefined })
-    // One that does not run may be started meanwhile.
-    const compared = wanted(source, request) ? compare : Effect.undefined
-    return yield* Effect.all({ gone: copy, compared }, { concurrency: 2 })
-  })
+  const isUntouched = source.idMap === undefined ? undefined : yield* untouchedIn(source, prepared)
+  const copying = Effect.flatMap(opening, (reader) =>
+    isUntouched === undefined
+      ? copyAll(reader, prepared, source, request)
+      : copyTouched(reader, source.idMap, isUntouched)
+  )
   const { compared, gone } = yield* whileFrozen(source, request, copying, freeze)
   gone.forEach(report)
   const reader = yield* opening
@@ -209,7 +234,7 @@ const byMerge = Effect.fnUntraced(function* (prepared: Prepared, source: Source,
 /** Looks for what has changed, and reads that alone. */
 const bySpool = Effect.fnUntraced(function* (prepared: Prepared, source: Source, request: Request, report: Report) {
   const reader = yield* prepared.reader
-  const isUntouched = yield* attempt(() => ChownPass.isUntouched(source, prepared.container.upper), "files")
+  const isUntouched = yield* untouchedIn(source, prepared)
   const options = { ...optionsOf(prepared, reader, source, request, report), upper: reader.upper, isUntouched }
   // Beside what the target holds, and gone with it.
   const spool = Path.join(Path.dirname(prepared.upper), "layer.tar")

@@ -114,6 +114,17 @@ export const compare = (
 ): Effect.Effect<TreeChanges, LayerError> =>
   compareTrees({ lower, upper, since: 0n, overlay: { opaque, isSameOwner: isSameOwner(idMap), isUntouched } })
 
+/** What somebody may have touched in the upper directory, each name after the directories that lead to it. */
+export const touchedIn = ({ changes, directories, suspects }: TreeChanges): ReadonlyArray<RawPath.RawPath> => {
+  const touched = new Set<RawPath.RawPath>()
+  for (const path of [...changes.keys(), ...suspects, ...directories]) {
+    for (let up: RawPath.RawPath | undefined = path; up !== undefined && !touched.has(up); up = RawPath.parent(up)) {
+      touched.add(up)
+    }
+  }
+  return [...touched].toSorted()
+}
+
 /** What an opaque directory hides is not its lower one; which ones are is known when they were compared. */
 const find = Effect.fnUntraced(function* (options: Options, first: TreeChanges, both: DirectoryDiff.Options) {
   const { report } = options

@@ -10,7 +10,7 @@ import { Readable } from "node:stream"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Lost } from "../layer/Concession.ts"
-import type * as DiffSource from "../layer/DiffSource.ts"
+import * as DiffSource from "../layer/DiffSource.ts"
 import type { GnuTar } from "../layer/GnuTar.ts"
 import { LayerError } from "../layer/LayerError.ts"
 import * as RawPath from "../layer/RawPath.ts"
@@ -37,6 +37,11 @@ export interface Reader {
    */
   readonly copy: Effect.Effect<ReadonlyArray<Lost>, LayerError>
   /**
+   * As {@link copy}, but for these names alone, each of them after the directories that lead to it. Where something went away,
+   * directories may be there without what they are: then only `copy`, which begins anew, gives what can be used.
+   */
+  readonly copyOnly: (paths: ReadonlyArray<RawPath.RawPath>) => Effect.Effect<ReadonlyArray<Lost>, LayerError>
+  /**
    * Once everything is copied: what the container shows, as one directory, which nobody changes. The container's upper
    * directory is not seen here any more.
    */
@@ -57,7 +62,12 @@ const isRace = (line: string) =>
   ) ||
   /(as it was replaced while being copied|with non-directory|with directory .*)$/.test(line) ||
   /^cp: (will not create hard link .* to directory .*|cannot read symbolic link .*: Invalid argument)$/.test(line) ||
-  /^cp: cannot open .* for reading: (Permission denied|No such device or address)$/.test(line)
+  /^cp: cannot open .* for reading: (Permission denied|No such device or address)$/.test(line) ||
+  /^tar: .*: (file changed as we read it|File shrank by .*|File removed before we read it|socket ignored)$/.test(
+    line
+  ) ||
+  /^tar: .*: Cannot (open: No such device or address|readlink: Invalid argument)$/.test(line) ||
+  /^tar: (.*: Directory renamed before its status could be extracted|Exiting with failure status .*)$/.test(line)
 
 const toLost = (line: string): Lost => {
   const [, path = ""] = /'(?:\.\/)?(.*?)'/.exec(line) ?? []
@@ -140,6 +150,19 @@ const copy = (shell: Shell): Effect.Effect<ReadonlyArray<Lost>, LayerError> =>
     return yield* new LayerError({ kind: "files", message: `cp could not copy the container's files: ${said}` })
   })
 
+const copyOnly = (shell: Shell) =>
+  Effect.fnUntraced(function* (paths: ReadonlyArray<RawPath.RawPath>) {
+    const names = DiffSource.listed(paths)
+    shell.child.stdin.write(`some\n${names.length}\n`)
+    shell.child.stdin.write(names)
+    const { code, lines } = yield* Effect.promise(() => answer(shell))
+    if (["0", "1", "2"].includes(code) && lines.every(isRace) && (code === "0" || lines.length > 0)) {
+      return lines.filter((line) => !line.startsWith("tar: Exiting")).map(toLost)
+    }
+    const message = `tar could not copy the container's files: ${lines.slice(0, 5).join("; ") || `code ${code}`}`
+    return yield* new LayerError({ kind: "files", message })
+  }, Effect.withSpan("Host.copy"))
+
 const merge = Effect.fnUntraced(function* (shell: Shell, merged: string) {
   shell.child.stdin.write("merge\n")
   const { code, lines } = yield* Effect.promise(() => answer(shell))
@@ -202,6 +225,7 @@ export const open = Effect.fnUntraced(function* (shell: Shell, options: Options)
     touch: touch(shell),
     freeze: (cgroup) => freeze(shell, cgroup),
     merge: merge(shell, inside(container.upper)),
+    copyOnly: copyOnly(shell),
     close: Effect.sync(() => void shell.child.stdin.end()),
     copy: copy(shell).pipe(Effect.withSpan("Host.copy"))
   } satisfies Reader

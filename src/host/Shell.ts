@@ -43,14 +43,24 @@ layer=$!
 exec 3>&- 4>&- 5<&- 6<&-
 cd "$upper"
 echo =0
+begun=
 while read -r command; do
   code=0
   case $command in
     attributes) wait "$attributes" || code=$? ;;
     layer) wait "$layer" || code=$? ;;
     merge) (cd "$home" && mount -t overlay -o "ro,lowerdir=$all$options" overlay "$upper") || code=$? ;;
+    some)
+      read -r size
+      begun=yes
+      head -c "$size" | {
+        setpriv --pdeathsig KILL "$tar" "$@" || [ "$?" -le 2 ] || echo "tar: it was ended by a signal" >&2
+      } | setpriv --pdeathsig KILL "$tar" -C "$target" -x -f - -p --delay-directory-restore --numeric-owner \\
+        --xattrs '--xattrs-include=*' --warning=no-timestamp || code=$?
+      ;;
     touch) read -r size; head -c "$size" | (cd "$target" && xargs -0 -n 2 touch -h -d) || code=$? ;;
     copy)
+      case $begun in ?*) find "$target" -xdev -mindepth 1 -delete ;; esac
       setpriv --pdeathsig KILL cp -dR --preserve=mode,ownership,timestamps,links,xattr --reflink=auto . "$target/" &
       echo "pid $!"
       wait "$!" || code=$?

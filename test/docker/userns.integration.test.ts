@@ -1,7 +1,10 @@
-import { chownSync, statSync, utimesSync, writeFileSync } from "node:fs"
+import { chownSync, existsSync, readdirSync, statSync, utimesSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
 import { assert, layer } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import { Commit, Containers } from "effect-containerd"
+import { attack, change as attacks } from "../host/Attack.ts"
+import * as Commits from "../host/Commits.ts"
 import * as Trees from "../layer/Trees.ts"
 import * as Cache from "../support/Cache.ts"
 import { run as runProgram } from "../support/Process.ts"
@@ -106,6 +109,50 @@ describeEngines("containers of a Docker Engine with userns-remap", (version) => 
         assert.isBelow(sizeOf(paused), sizeOf(committed) + 512)
         yield* docker("rm", "-f", id)
       })
+    )
+
+    it.effect("get them while they run on without a copy of the image", () =>
+      Effect.gen(function* () {
+        const { containerd } = yield* Engine
+        const snapshots = join(containerd.root, "io.containerd.snapshotter.v1.overlayfs", "snapshots")
+        const before = new Set(readdirSync(snapshots))
+        const id = yield* runDetached(change)
+        const holds = (path: string) =>
+          readdirSync(snapshots).filter((name) => !before.has(name) && existsSync(join(snapshots, name, "fs", path)))
+        const seen: Array<ReadonlyArray<string>> = []
+        const look = Effect.sync(() => seen.push(holds("by-root"), holds("bin/busybox")))
+        yield* Commit.commit({ container: id, differ: "host", pause: false }).pipe(
+          Effect.provideService(Commit.Progress, ({ _tag, step }) =>
+            _tag === "StepStarted" && step === "unremap" ? look : Effect.void
+          )
+        )
+        // The container's own snapshot holds all, and the copy what was touched.
+        assert.deepStrictEqual(
+          seen.map((names) => names.length),
+          [2, 1]
+        )
+        yield* docker("rm", "-f", id)
+      })
+    )
+
+    it.effect(
+      "are whole, whatever grows, shrinks and vanishes while they run on",
+      () =>
+        Effect.gen(function* () {
+          const id = yield* runDetached(
+            "mkdir /data/many; for i in $(seq 0 49); do head -c 100000 /dev/zero > /data/many/$i; done"
+          )
+          yield* attack(yield* rootOf(id), attacks, 100_000)
+          const seen = new Set<string>()
+          for (let round = 0; round < 10; round++) {
+            const committed = yield* Commit.commit({ container: id, name: "race:1", differ: "host", pause: false })
+            yield* Commits.consistent(committed)
+            seen.add(committed.image.target.digest)
+          }
+          assert.isAbove(seen.size, 1)
+          yield* docker("rm", "-f", id)
+        }),
+      120_000
     )
 
     it.effect("get what was changed under the same size and time", () =>

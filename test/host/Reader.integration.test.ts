@@ -1,0 +1,69 @@
+import { chmodSync, existsSync, lchownSync, lstatSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { assert, it } from "@effect/vitest"
+import { Effect, Option } from "effect"
+import * as Reader from "../../src/host/Reader.ts"
+import * as Shell from "../../src/host/Shell.ts"
+import * as GnuTar from "../../src/layer/GnuTar.ts"
+import { describeDaemons } from "../support/Daemons.ts"
+import * as Debris from "../support/Debris.ts"
+
+/** A snapshot as the overlayfs snapshotter has it. */
+const overlay = (home: string, name: string): string => {
+  for (const directory of ["fs", "work"]) mkdirSync(join(home, name, directory), { recursive: true })
+  return join(home, name, "fs")
+}
+
+const opened = Effect.gen(function* () {
+  const home = yield* Debris.directory
+  const [upper, target] = [overlay(home, "1"), overlay(home, "2")]
+  mkdirSync(join(upper, "closed", "deep"), { recursive: true })
+  for (const name of ["closed/deep/file", "first", "second"]) writeFileSync(join(upper, name), name)
+  chmodSync(join(upper, "closed"), 0o700)
+  lchownSync(join(upper, "closed"), 1000, 1001)
+  const directories = { lowers: [], userxattr: false }
+  const reader = yield* Reader.open(yield* Shell.take, {
+    container: { upper, ...directories },
+    target: { upper: target, ...directories },
+    ...{ from: "copy", depth: 0, cgroup: undefined, gnuTar: Option.getOrThrow(yield* GnuTar.find) }
+  })
+  const ownerOf = (path: string) => {
+    const { gid, mode, uid } = lstatSync(join(target, path))
+    return [uid, gid, mode & 0o7777]
+  }
+  return { ownerOf, reader, target, upper }
+})
+
+describeDaemons("the reader of a container's upper directory", () => {
+  it.effect("copies names, and nothing that is in them", () =>
+    Effect.gen(function* () {
+      const { ownerOf, reader, target } = yield* opened
+      assert.deepStrictEqual(yield* reader.copyOnly(["", "closed", "first"]), [])
+      assert.deepStrictEqual(ownerOf("closed"), [1000, 1001, 0o700])
+      assert.deepStrictEqual(
+        ["first", "second", "closed/deep"].map((path) => existsSync(join(target, path))),
+        [true, false, false]
+      )
+    })
+  )
+
+  it.effect("tells what went away, and copies all anew after that", () =>
+    Effect.gen(function* () {
+      const { ownerOf, reader, target, upper } = yield* opened
+      // As if the directory had not been there for a moment.
+      const gone = yield* reader.copyOnly(["", "gone", "closed/deep/file", "first"])
+      assert.deepStrictEqual(
+        gone.map(({ what }) => what),
+        ["it changed while it was copied (tar: gone: Cannot stat: No such file or directory)"]
+      )
+      assert.deepStrictEqual(ownerOf("closed").slice(0, 2), [0, 0])
+      rmSync(join(upper, "first"))
+      assert.deepStrictEqual(yield* reader.copy, [])
+      assert.deepStrictEqual(ownerOf("closed"), [1000, 1001, 0o700])
+      assert.deepStrictEqual(
+        ["first", "second", "closed/deep/file"].map((path) => existsSync(join(target, path))),
+        [false, true, true]
+      )
+    })
+  )
+})
