@@ -57,11 +57,11 @@ export const fromMounts = ([mount, ...others]: ReadonlyArray<Mount>): Result.Res
 const homeOf = ({ upper }: Overlay) => Path.dirname(Path.dirname(upper))
 
 /**
- * When the snapshot of a lower directory was made, in nanoseconds since 1970: nothing in it is older. 0, before everything,
+ * When the snapshot was made whose directory that is, in nanoseconds since 1970: nothing in it is older. 0, before everything,
  * where there is none, or the file system does not know it.
  */
-export const madeAt = (lower: string | undefined): bigint =>
-  lower === undefined ? 0n : statSync(Path.dirname(lower), { bigint: true }).birthtimeNs
+export const madeAt = (directory: string | undefined): bigint =>
+  directory === undefined ? 0n : statSync(Path.dirname(directory), { bigint: true }).birthtimeNs
 
 /** A tick of the kernel's clock for files, and some. */
 const tolerance = 100
