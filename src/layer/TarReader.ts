@@ -13,6 +13,8 @@ export interface Prefix {
   readonly type: string
   readonly header: Uint8Array
   readonly data: Uint8Array
+  /** What fills up its last block: zeros, but whoever reads a tar passes over anything. */
+  readonly padding: Uint8Array
 }
 
 export interface Header {
@@ -90,11 +92,7 @@ const toHeader = (block: Uint8Array, prefixes: ReadonlyArray<Prefix>): Header =>
 }
 
 /** The bytes that a prefix came from. */
-export const formatPrefix = (prefix: Prefix): ReadonlyArray<Uint8Array> => [
-  prefix.header,
-  prefix.data,
-  padding(prefix.data.length)
-]
+export const formatPrefix = (prefix: Prefix): ReadonlyArray<Uint8Array> => [prefix.header, prefix.data, prefix.padding]
 
 type State = "header" | "prefix" | "data" | "padding" | "rest" | "end" | "after"
 
@@ -162,7 +160,8 @@ export const make = (): Reader => {
 
   const onPrefix = (data: Uint8Array) => {
     const size = TarHeader.size(prefixHeader)
-    prefixes.push({ type: TarHeader.typeFlag(prefixHeader), header: prefixHeader, data: data.subarray(0, size) })
+    const type = TarHeader.typeFlag(prefixHeader)
+    prefixes.push({ type, header: prefixHeader, data: data.subarray(0, size), padding: data.subarray(size) })
     enter("header", TarHeader.blockSize)
   }
 

@@ -75,7 +75,8 @@ const paxPrefix = (
   const data = TarHeader.formatPax(records)
   const template = Uint8Array.from(old?.header ?? header)
   template[156] = "x".charCodeAt(0)
-  return [{ type: "x", header: TarHeader.withNumbers(template, { ...times(edited), size: data.length }), data }]
+  const newHeader = TarHeader.withNumbers(template, { ...times(edited), size: data.length })
+  return [{ type: "x", header: newHeader, data, padding: TarReader.padding(data.length) }]
 }
 
 const times = ({ mtime }: Edited) => (mtime === undefined ? {} : { mtime })

@@ -27,6 +27,10 @@ const seenIn = (tar: Uint8Array) => {
 
 const givenTo = (uid: number, gid: number) => TarRewrite.rewrite(({ pax }) => ({ uid, gid, pax }))
 
+/** The last byte of its last block is no zero. */
+const filledUp = paxHeader(paxRecord("a", "1"))
+filledUp[filledUp.length - 1] = 1
+
 const failure = (tar: Uint8Array, sizes?: ReadonlyArray<number>) => Effect.flip(run(identity, tar, sizes))
 
 const text = (data: Uint8Array | undefined) => Buffer.from(data ?? []).toString("latin1")
@@ -53,6 +57,7 @@ describe("an edit that changes nothing", () => {
     ["a header from before ustar", bytes(file({ dialect: "v7", type: "\0" }, "content"), end)],
     ["a type that nobody knows", bytes(file({ type: "Q" }, "content"), file({}), end)],
     ["an empty extended header", bytes(paxHeader(bytes()), file({}), end)],
+    ["an extended header that is filled up with something else", bytes(filledUp, file({}, "content"), end)],
     ["two extended headers", bytes(paxHeader(paxRecord("a", "1")), paxHeader(paxRecord("b", "2")), file({}), end)]
   ] as const)("keeps %s", ([, tar]) =>
     Effect.gen(function* () {
