@@ -81,8 +81,8 @@ const depthOf = Effect.fnUntraced(function* ({ snapshot, snapshotter }: Source, 
 const isStill = ({ status }: Source, { pause }: Request) => pause || status !== "running"
 
 /**
- * A copy has the ids of the host and cannot be the snapshot, and in Docker's case it would be the whole image. But what is
- * not copied is read in two steps, between which it must not change.
+ * A copy has the ids of the host and cannot be the snapshot. But what is not copied is read in two steps, between which it
+ * must not change.
  */
 const isCopied = (source: Source, request: Request) => source.idMap === undefined || !isStill(source, request)
 
@@ -147,8 +147,8 @@ interface Stable {
   readonly tar: Stream.Stream<Uint8Array, LayerError>
   /** What the target holds and the tar does not say; `undefined` when it does not hold what the tar says. */
   readonly unlisted: ReadonlyArray<RawPath.RawPath> | undefined
-  /** The target holds nothing. */
-  readonly isFree: boolean
+  /** The target holds nothing. Default: a copy. */
+  readonly isFree?: boolean
 }
 
 type Report = (lost: Lost) => void
@@ -204,7 +204,7 @@ const byCopy = Effect.fnUntraced(function* (prepared: Prepared, source: Source, 
   const reader = yield* opening
   const options = { ...optionsOf(prepared, reader, source, request, report), upper }
   const { changes, tar, unlisted } = yield* HostDiff.diff(options, compared)
-  return { reader, changes, tar, unlisted: gone.length === 0 ? unlisted : undefined, isFree: false } satisfies Stable
+  return { reader, changes, tar, unlisted: gone.length === 0 ? unlisted : undefined } satisfies Stable
 }, step("diff"))
 
 /** Copies everything, too, and reads all that the layer is to hold as one directory. */
@@ -222,13 +222,7 @@ const byMerge = Effect.fnUntraced(function* (prepared: Prepared, source: Source,
     report
   }
   const changes = yield* DirectoryDiff.find(options)
-  return {
-    reader,
-    changes,
-    tar: DirectoryDiff.write(changes, options),
-    unlisted: undefined,
-    isFree: false
-  } satisfies Stable
+  return { reader, changes, tar: DirectoryDiff.write(changes, options), unlisted: undefined } satisfies Stable
 }, step("diff"))
 
 /** Looks for what has changed, and reads that alone. */

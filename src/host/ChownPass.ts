@@ -17,7 +17,7 @@ export interface Container {
 /** Nanoseconds. Longer ago, the directories were moved here, and their times say nothing. */
 const longest = 600_000_000_000n
 
-/** Whether the file system that holds `upper` cannot tell a time from another one in the same second. */
+/** Of a file system that cannot tell two times in the same second apart. */
 const isCoarse = (time: bigint) => time % 1_000_000_000n === 0n
 
 /** When the pass began and ended, in nanoseconds since 1970, where the file systems can tell. */

@@ -63,11 +63,10 @@ const isRace = (line: string) =>
   /(as it was replaced while being copied|with non-directory|with directory .*)$/.test(line) ||
   /^cp: (will not create hard link .* to directory .*|cannot read symbolic link .*: Invalid argument)$/.test(line) ||
   /^cp: cannot open .* for reading: (Permission denied|No such device or address)$/.test(line) ||
-  /^tar: .*: (file changed as we read it|File shrank by .*|File removed before we read it|socket ignored)$/.test(
-    line
-  ) ||
-  /^tar: .*: Cannot (open: No such device or address|readlink: Invalid argument)$/.test(line) ||
-  /^tar: (.*: Directory renamed before its status could be extracted|Exiting with failure status .*)$/.test(line)
+  /^tar: .*: (Cannot open: No such device or address|Cannot readlink: Invalid argument|socket ignored)$/.test(line) ||
+  /^tar: .*: Directory renamed before its status could be extracted$/.test(line) ||
+  DiffSource.isRace(line) ||
+  DiffSource.isHarmless(line.replace(/^tar: /, ""))
 
 const toLost = (line: string): Lost => {
   const [, path = ""] = /'(?:\.\/)?(.*?)'/.exec(line) ?? []
@@ -150,12 +149,17 @@ const copy = (shell: Shell): Effect.Effect<ReadonlyArray<Lost>, LayerError> =>
     return yield* new LayerError({ kind: "files", message: `cp could not copy the container's files: ${said}` })
   })
 
+/** A command that takes bytes. */
+const ask = (shell: Shell, command: string, bytes: Uint8Array) =>
+  Effect.promise(() => {
+    shell.child.stdin.write(`${command}\n${bytes.length}\n`)
+    shell.child.stdin.write(bytes)
+    return answer(shell)
+  })
+
 const copyOnly = (shell: Shell) =>
   Effect.fnUntraced(function* (paths: ReadonlyArray<RawPath.RawPath>) {
-    const names = DiffSource.listed(paths)
-    shell.child.stdin.write(`some\n${names.length}\n`)
-    shell.child.stdin.write(names)
-    const { code, lines } = yield* Effect.promise(() => answer(shell))
+    const { code, lines } = yield* ask(shell, "some", DiffSource.listed(paths))
     if (["0", "1", "2"].includes(code) && lines.every(isRace) && (code === "0" || lines.length > 0)) {
       return lines.filter((line) => !line.startsWith("tar: Exiting")).map(toLost)
     }
@@ -181,9 +185,7 @@ const touch = (shell: Shell) =>
     if (directories.length === 0) return
     const pairs = directories.map(({ mtime, path }) => `@${seconds(mtime)}\0./${path}\0`)
     const bytes = RawPath.toBytes(pairs.join(""))
-    shell.child.stdin.write(`touch\n${bytes.length}\n`)
-    shell.child.stdin.write(bytes)
-    const { code, lines } = yield* Effect.promise(() => answer(shell))
+    const { code, lines } = yield* ask(shell, "touch", bytes)
     if (code === "0") return
     const message = `touch could not give directories their times: ${lines.slice(0, 5).join("; ")}`
     return yield* new LayerError({ kind: "files", message })

@@ -134,7 +134,7 @@ const toEvents = (
 /** The file went away between the walk and the reading. */
 const isGone = (line: string) => /: (Cannot stat: No such file or directory|File removed before we read it)$/.test(line)
 /** The file changed while it was read; its entry is as long as its header says all the same. */
-const isRace = (line: string) => /: (file changed as we read it|File shrank by .*)$/.test(line)
+export const isRace = (line: string): boolean => /: (file changed as we read it|File shrank by .*)$/.test(line)
 const isVerdict = (line: string) => /^(Exiting with failure status|Error is not recoverable)/.test(line)
 /** It says no more than that something went away. */
 export const isHarmless = (line: string): boolean => isGone(line) || isVerdict(line)

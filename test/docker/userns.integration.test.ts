@@ -88,7 +88,12 @@ describeEngines("containers of a Docker Engine with userns-remap", (version) => 
         yield* docker("stop", "-t", "0", id)
         const committed = yield* Commit.commit({ container: id, name: "small:1", differ: "host" })
         assert.isBelow(sizeOf(committed), 4096)
+        yield* Commits.consistent(committed)
         assert.strictEqual(yield* run("small:1", "cat", "/one"), "1")
+        const { containerd } = yield* Engine
+        const snapshots = join(containerd.root, "io.containerd.snapshotter.v1.overlayfs", "snapshots")
+        const beside = readdirSync(snapshots).flatMap((name) => readdirSync(join(snapshots, name)))
+        assert.deepStrictEqual([...new Set(beside)].toSorted(), ["fs", "work"])
         const unchanged = yield* docker("create", "--network", "none", "base:1")
         assert.isTrue(Option.isNone((yield* Commit.commit({ container: unchanged, differ: "host" })).layer))
         yield* docker("rm", "-f", id, unchanged)
