@@ -7,7 +7,6 @@ import { lstatSync, realpathSync, type Stats } from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import * as LentBytes from "../internal/LentBytes.ts"
 import * as CompareEntries from "./CompareEntries.ts"
 import type { Lost } from "./Concession.ts"
 import * as DiffSource from "./DiffSource.ts"
@@ -20,9 +19,10 @@ import * as LinkGroups from "./LinkGroups.ts"
 import * as Metadata from "./Metadata.ts"
 import { type Judge, type Judged, subject } from "./Omit.ts"
 import * as RawPath from "./RawPath.ts"
-import * as TarEntry from "./TarEntry.ts"
+import type * as TarEntry from "./TarEntry.ts"
 import * as TarReader from "./TarReader.ts"
 import * as TarRewrite from "./TarRewrite.ts"
+import * as TarWriter from "./TarWriter.ts"
 import * as TreeChanges from "./TreeChanges.ts"
 import * as Whiteout from "./Whiteout.ts"
 
@@ -232,52 +232,27 @@ const withCapabilities = () => {
   }
 }
 
-const least = 16 * 1024
-
-/** Headers are small, and what follows costs by the piece: joins neighbours that are. */
-const joinSmall = (parts: ReadonlyArray<Uint8Array>): ReadonlyArray<Uint8Array> => {
-  const out: Array<Uint8Array> = []
-  let small: Array<Uint8Array> = []
-  const flush = () => {
-    if (small.length > 0) out.push(Buffer.concat(small))
-    small.forEach(LentBytes.giveBack)
-    small = []
-  }
-  for (const part of parts) {
-    if (part.length === 0) continue
-    if (part.length < least) {
-      small.push(part)
-      continue
-    }
-    flush()
-    out.push(part)
-  }
-  flush()
-  return out
-}
-
 /** Puts what is read and what is gone together in their order. */
 const merger = (list: Changes, { lower, metadata = Metadata.empty, report = ignore, upper: root }: Options) => {
+  const tar = TarWriter.make()
   let next = 0
-  let padding: Uint8Array = new Uint8Array()
   const capable = withCapabilities()
 
   /** Whiteouts that come before a path, or before the end. */
-  const upTo = (path: RawPath.RawPath | undefined, out: Array<Uint8Array>): TreeChanges.Change | undefined => {
+  const upTo = (path: RawPath.RawPath | undefined): TreeChanges.Change | undefined => {
     for (let change = list[next]; change !== undefined; change = list[next]) {
       next += 1
       if (change.path === path) return change
-      if (change.kind === "deleted") out.push(TarEntry.encode(whiteout(change.path)))
+      if (change.kind === "deleted") tar.entry(whiteout(change.path))
       else report({ path: RawPath.show(change.path), what: "it went away before it was read" })
     }
     return undefined
   }
 
-  const onEvent = (event: DiffSource.Event, out: Array<Uint8Array>) => {
-    if (event._tag === "Data") return void out.push(event.bytes)
+  const onEvent = (event: DiffSource.Event) => {
+    if (event._tag === "Data") return tar.data(event.bytes)
     const { entry } = event
-    out.push(padding)
-    const change = upTo(entry.path, out)
+    const change = upTo(entry.path)
     if (change === undefined) {
       throw new LayerError({ kind: "files", message: `${RawPath.quote(entry.path)} was not asked for` })
     }
@@ -285,20 +260,18 @@ const merger = (list: Changes, { lower, metadata = Metadata.empty, report = igno
     const whole = joined(entry, change)
     const isPlain = metadata === Metadata.empty
     const restored = isPlain ? whole : Metadata.restore(metadata, whole, { root, lower, sameContent })
-    out.push(TarEntry.encode(capable(restored, change)))
-    padding = TarReader.padding(entry.size)
+    tar.entry(capable(restored, change))
   }
 
   return {
     push: (events: ReadonlyArray<DiffSource.Event>): ReadonlyArray<Uint8Array> => {
-      const out: Array<Uint8Array> = []
-      for (const event of events) onEvent(event, out)
-      return out
+      events.forEach(onEvent)
+      return tar.take()
     },
     end: (): ReadonlyArray<Uint8Array> => {
-      const out = [padding]
-      upTo(undefined, out)
-      return [...out, TarEntry.end]
+      upTo(undefined)
+      tar.end()
+      return tar.take()
     }
   }
 }
@@ -325,7 +298,6 @@ export const write = (list: Changes, options: Options): Stream.Stream<Uint8Array
       const layer = entries.pipe(
         Stream.mapEffect((events) => TarReader.attempt(() => push(events))),
         Stream.concat(Stream.fromEffect(TarReader.attempt(end))),
-        Stream.map(joinSmall),
         Stream.flattenIterable
       )
       return options.edit === undefined ? layer : layer.pipe(TarRewrite.rewrite(options.edit))

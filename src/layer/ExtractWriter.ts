@@ -6,15 +6,16 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as LentBytes from "../internal/LentBytes.ts"
 import * as Acl from "./Acl.ts"
 import type { Lost } from "./Concession.ts"
 import * as GnuTar from "./GnuTar.ts"
 import type { LayerError } from "./LayerError.ts"
 import * as RawPath from "./RawPath.ts"
 import type * as Rights from "./Rights.ts"
-import * as TarEntry from "./TarEntry.ts"
+import type * as TarEntry from "./TarEntry.ts"
 import type { PaxRecord } from "./TarHeader.ts"
-import * as TarReader from "./TarReader.ts"
+import * as TarWriter from "./TarWriter.ts"
 
 export interface ExtractWriter {
   readonly entry: (entry: TarEntry.TarEntry) => void
@@ -43,8 +44,7 @@ const args = (directory: string, rights: Rights.Rights, what: What): ReadonlyArr
 ]
 
 /** GNU tar takes `%3D` in the name of an attribute for "=", and sets ACLs of their text only. */
-const forGnuTar = (entry: TarEntry.TarEntry, lost: Array<Lost>): Uint8Array => {
-  if (entry.xattrs.length === 0) return TarEntry.encode(entry)
+const writeFor = (tar: TarWriter.TarWriter, entry: TarEntry.TarEntry, lost: Array<Lost>): void => {
   const acls: Array<PaxRecord> = []
   const xattrs: Array<TarEntry.Xattr> = []
   for (const { name, value } of entry.xattrs) {
@@ -56,7 +56,7 @@ const forGnuTar = (entry: TarEntry.TarEntry, lost: Array<Lost>): Uint8Array => {
     if (text === undefined) lost.push({ path: RawPath.show(entry.path), what: `${name} is no access control list` })
     else acls.push({ key: Acl.names[name], value: Buffer.from(text) })
   }
-  return TarEntry.encode({ ...entry, xattrs }, acls)
+  tar.entry({ ...entry, xattrs }, acls)
 }
 
 /** Waits until the pipe takes more or the process is gone; the latter is told when it is asked to end. */
@@ -96,18 +96,19 @@ export const makeGnuTar = (
 ): Effect.Effect<ExtractWriter, never, Scope.Scope> =>
   Effect.gen(function* () {
     const lost: Array<Lost> = []
+    const stream = TarWriter.make()
     let child: GnuTar.Child | undefined
-    let out: Array<Uint8Array> = []
-    let padding: Uint8Array = new Uint8Array()
+    let isBegun = false
     yield* Effect.addFinalizer(() => (child === undefined ? Effect.void : GnuTar.end(child)))
 
     const flush = Effect.suspend(() => {
-      if (out.length === 0) return Effect.void
+      const pieces = stream.take()
+      if (pieces.length === 0) return Effect.void
       child ??= GnuTar.start(tar, args(directory, rights, what))
-      const bytes = out.length === 1 ? out[0] : Buffer.concat(out)
-      out = []
-      if (child.stdin.destroyed) return gone(child)
-      return child.stdin.write(bytes) ? Effect.void : drained(child)
+      const { stdin } = child
+      if (stdin.destroyed) return gone(child)
+      const isTaken = pieces.map((piece) => stdin.write(piece, () => LentBytes.giveBack(piece)))
+      return isTaken.at(-1) === true ? Effect.void : drained(child)
     })
 
     const end = Effect.suspend(() => {
@@ -121,15 +122,15 @@ export const makeGnuTar = (
 
     return {
       entry: (entry) => {
-        out.push(padding, forGnuTar(entry, lost))
-        padding = TarReader.padding(entry.size)
+        isBegun = true
+        writeFor(stream, entry, lost)
       },
-      data: (bytes) => void out.push(bytes),
+      data: stream.data,
       flush,
       settle: Effect.suspend(() => {
-        if (child === undefined && out.length === 0) return Effect.void
-        out.push(padding, TarEntry.end)
-        padding = new Uint8Array()
+        if (!isBegun) return Effect.void
+        isBegun = false
+        stream.end()
         return Effect.andThen(flush, end)
       }),
       lost

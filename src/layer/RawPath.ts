@@ -11,8 +11,10 @@ export type RawPath = string
 /** Bytes of a name on Linux. */
 export const maxName = 255
 
-export const fromBytes = (bytes: Uint8Array): RawPath =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1")
+const asBuffer = (bytes: Uint8Array): Buffer =>
+  Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+
+export const fromBytes = (bytes: Uint8Array): RawPath => asBuffer(bytes).toString("latin1")
 
 export const toBytes = (path: RawPath): Buffer => Buffer.from(path, "latin1")
 

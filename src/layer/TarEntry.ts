@@ -79,12 +79,11 @@ export const mtimeOf = ({ block, pax }: Pick<TarReader.Header, "block" | "pax">)
 const linkOf = ({ block, pax, prefixes }: TarReader.Header): Uint8Array =>
   TarReader.paxValue(pax, "linkpath") ?? TarReader.gnuText(prefixes, "K") ?? TarHeader.link(block)
 
+const isXattr = ({ key }: TarHeader.PaxRecord) => key.startsWith(xattrPrefix)
+
 const xattrsOf = (pax: ReadonlyArray<TarHeader.PaxRecord>): ReadonlyArray<Xattr> => {
-  if (pax.length === 0) return []
-  const values = new Map<string, Uint8Array>()
-  for (const { key, value } of pax) {
-    if (key.startsWith(xattrPrefix)) values.set(key.slice(xattrPrefix.length), value)
-  }
+  if (!pax.some(isXattr)) return []
+  const values = new Map(pax.filter(isXattr).map(({ key, value }) => [key.slice(xattrPrefix.length), value]))
   return [...values].map(([name, value]) => ({ name, value }))
 }
 
@@ -126,8 +125,7 @@ export const decode = (header: TarReader.Header): TarEntry => {
   }
 }
 
-const ascii = (text: string) => Buffer.from(text, "latin1")
-const isPlain = (bytes: Uint8Array) => bytes.length <= 100 && bytes.every((byte) => byte < 0x80)
+const isPlain = (text: string) => text.length <= 100 && !/[\x80-\xff]/.test(text)
 
 const formatTime = (nanos: bigint): string => {
   const absolute = nanos < 0n ? -nanos : nanos
@@ -137,53 +135,64 @@ const formatTime = (nanos: bigint): string => {
   return `${nanos < 0n ? "-" : ""}${absolute / second}${fraction === "" ? "" : `.${fraction}`}`
 }
 
-const recordsOf = (entry: TarEntry, name: Uint8Array, link: Uint8Array): Array<TarHeader.PaxRecord> => {
-  const records: Array<TarHeader.PaxRecord> = []
-  const add = (needed: boolean, key: string, value: Uint8Array) => {
-    if (needed) records.push({ key, value })
+/** What the header has no room for. */
+const paxOf = (entry: TarEntry, name: string): string => {
+  const { gid, link, mtime, size, uid, xattrs } = entry
+  let pax = ""
+  const add = (needed: boolean, key: string, value: string) => {
+    if (needed) pax += TarHeader.paxText(key, value)
   }
-  const { gid, mtime, size, uid, xattrs } = entry
   add(!isPlain(name), "path", name)
   add(!isPlain(link), "linkpath", link)
-  add(size > TarHeader.maxHeaderSize, "size", ascii(String(size)))
-  add(uid > TarHeader.maxHeaderId, "uid", ascii(String(uid)))
-  add(gid > TarHeader.maxHeaderId, "gid", ascii(String(gid)))
+  add(size > TarHeader.maxHeaderSize, "size", String(size))
+  add(uid > TarHeader.maxHeaderId, "uid", String(uid))
+  add(gid > TarHeader.maxHeaderId, "gid", String(gid))
   const fits = mtime >= 0n && mtime % second === 0n && mtime / second <= BigInt(TarHeader.maxHeaderSize)
-  add(!fits, "mtime", ascii(formatTime(mtime)))
+  if (!fits) add(true, "mtime", formatTime(mtime))
   // File systems list attributes in any order.
   const sorted = xattrs.length < 2 ? xattrs : xattrs.toSorted((a, b) => (a.name < b.name ? -1 : 1))
-  for (const { name, value } of sorted) add(true, `${xattrPrefix}${name}`, value)
-  return records
+  for (const { name, value } of sorted) add(true, `${xattrPrefix}${name}`, RawPath.fromBytes(value))
+  return pax
 }
 
-const nothing = new Uint8Array()
-const paxFields = { name: ascii("PaxHeaders/entry"), type: "x", link: nothing, mode: 0o644, uid: 0, gid: 0 }
+const paxFields = { name: "PaxHeaders/entry", type: "x", link: "", mode: 0o644, uid: 0, gid: 0, major: 0, minor: 0 }
 
-/** The block for a header, behind one for the records and the records themselves. */
-const withRecords = (records: ReadonlyArray<TarHeader.PaxRecord>, mtime: number) => {
-  if (records.length === 0) {
-    const out = new Uint8Array(TarHeader.blockSize)
-    return { out, block: out }
-  }
-  const data = TarHeader.formatPax(records)
-  const before = TarHeader.blockSize + data.length + TarReader.padding(data.length).length
-  const out = new Uint8Array(before + TarHeader.blockSize)
-  TarHeader.write(out, { ...paxFields, size: data.length, mtime, major: 0, minor: 0 })
-  out.set(data, TarHeader.blockSize)
-  return { out, block: out.subarray(before) }
+/** Zeros that a header is to be written into. */
+export interface Place {
+  readonly buffer: Buffer
+  readonly at: number
 }
 
 /**
  * The header of an entry, with pax records for what a plain one cannot say. The same entry gives the same bytes; no
  * names of users, no access times. `others` are records on top. What follows is the content, filled up with zeros to whole blocks.
  */
-export const encode = (entry: TarEntry, others: ReadonlyArray<TarHeader.PaxRecord> = []): Uint8Array => {
-  const { gid, major, minor, mode, mtime: nanos, path, size, type, uid } = entry
-  const name = RawPath.toBytes(type === "5" ? `${path === "" ? "." : path}/` : path)
-  const link = entry.link === "" ? nothing : RawPath.toBytes(entry.link)
+export const encodeInto = (
+  placeFor: (size: number) => Place,
+  entry: TarEntry,
+  others: ReadonlyArray<TarHeader.PaxRecord> = []
+): void => {
+  const { gid, link, major, minor, mode, mtime: nanos, path, size, type, uid } = entry
+  const name = type === "5" ? `${path === "" ? "." : path}/` : path
   const mtime = Number(nanos / second - (nanos < 0n && nanos % second !== 0n ? 1n : 0n))
-  const { block, out } = withRecords([...recordsOf(entry, name, link), ...others], mtime)
-  TarHeader.write(block, { name, type, link, mode, uid, gid, size, mtime, major, minor })
+  const pax = paxOf(entry, name) + TarHeader.paxTexts(others)
+  const before = pax === "" ? 0 : TarHeader.blockSize + pax.length + TarHeader.paddingSize(pax.length)
+  const { at, buffer } = placeFor(before + TarHeader.blockSize)
+  if (pax !== "") {
+    TarHeader.write(buffer, at, { ...paxFields, size: pax.length, mtime })
+    buffer.write(pax, at + TarHeader.blockSize, "latin1")
+  }
+  TarHeader.write(buffer, at + before, { name, type, link, mode, uid, gid, size, mtime, major, minor })
+}
+
+/** As {@link encodeInto}, in memory of its own. */
+export const encode = (entry: TarEntry): Uint8Array => {
+  let out: Uint8Array = new Uint8Array()
+  encodeInto((size) => {
+    const buffer = Buffer.alloc(size)
+    out = buffer
+    return { buffer, at: 0 }
+  }, entry)
   return out
 }
 

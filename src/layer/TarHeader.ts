@@ -7,8 +7,12 @@
  * @since 0.1.0
  */
 import { LayerError } from "./LayerError.ts"
+import * as RawPath from "./RawPath.ts"
 
 export const blockSize = 512
+
+/** How many zeros are between contents of that size and the next header. */
+export const paddingSize = (size: number): number => (blockSize - (size % blockSize)) % blockSize
 
 /** A pax record; of records with the same key the last one counts. */
 export interface PaxRecord {
@@ -30,13 +34,14 @@ const mtimeField: Field = { offset: 136, length: 12 }
 const checksumField: Field = { offset: 148, length: 8 }
 const typeOffset = 156
 const linkField: Field = { offset: 157, length: 100 }
+const magicField: Field = { offset: 257, length: 6 }
+const versionField: Field = { offset: 263, length: 2 }
 const majorField: Field = { offset: 329, length: 8 }
 const minorField: Field = { offset: 337, length: 8 }
 const prefixField: Field = { offset: 345, length: 155 }
 
 const text = new TextDecoder()
 const bytesOf = new TextEncoder()
-const latin1 = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1")
 const corrupt = (message: string) => new LayerError({ kind: "tar", message })
 
 const slice = (block: Uint8Array, field: Field) => block.subarray(field.offset, field.offset + field.length)
@@ -71,21 +76,28 @@ const anyNumber = (block: Uint8Array, field: Field): number => {
   return Number.parseInt(digits, 8)
 }
 
-const sumOf = (block: Uint8Array, from: number, to: number): number => {
-  let sum = 0
-  for (let i = from; i < to; i++) sum += block[i] ?? 0
-  return sum
+/** Four bytes at a time, in two sums of 16 bits, which have room for a block: twice as fast as one by one. */
+const sumOf = (block: Uint8Array, at: number): number => {
+  const view = new DataView(block.buffer, block.byteOffset + at, blockSize)
+  let sums = 0
+  for (let i = 0; i < blockSize; i += 4) {
+    const word = view.getUint32(i, true)
+    sums = (sums + (word & 0xff00ff) + ((word >>> 8) & 0xff00ff)) | 0
+  }
+  return (sums & 0xffff) + (sums >>> 16)
 }
 
 /** The field of the sum itself counts as spaces. */
-const checksum = (block: Uint8Array): number => {
-  const end = checksumField.offset + checksumField.length
-  return sumOf(block, 0, checksumField.offset) + 0x20 * checksumField.length + sumOf(block, end, blockSize)
+const checksum = (block: Uint8Array, at: number): number => {
+  const field = at + checksumField.offset
+  let sum = sumOf(block, at)
+  for (let i = field; i < field + checksumField.length; i++) sum += 0x20 - (block[i] ?? 0)
+  return sum
 }
 
 /** Throws a LayerError when the block's checksum is wrong. */
 export const verify = (block: Uint8Array): void => {
-  if (number(block, checksumField) !== checksum(block)) {
+  if (number(block, checksumField) !== checksum(block, 0)) {
     throw corrupt("damaged tar header: the checksum is wrong")
   }
 }
@@ -113,10 +125,9 @@ export const link = (block: Uint8Array): Uint8Array => untilNul(slice(block, lin
 
 /** The name in the header alone; a pax `path` record or a GNU long name goes before it. */
 export const name = (block: Uint8Array): Uint8Array => {
-  const prefix = untilNul(slice(block, prefixField))
   const base = untilNul(slice(block, nameField))
-  const isUstar = text.decode(block.subarray(257, 263)) === "ustar\0"
-  return isUstar && prefix.length > 0 ? Buffer.concat([prefix, bytesOf.encode("/"), base]) : base
+  if (block[prefixField.offset] === 0 || RawPath.fromBytes(slice(block, magicField)) !== "ustar\0") return base
+  return Buffer.concat([untilNul(slice(block, prefixField)), bytesOf.encode("/"), base])
 }
 
 /** The largest id that fits into the header; a larger one needs a pax record. */
@@ -125,18 +136,19 @@ export const maxHeaderId = 0o7777777
 export const maxHeaderSize = 0o77777777777
 
 /** Bit operations are several times as fast as divisions, but the shift knows 31 bits only. */
-const setOctal = (block: Uint8Array, { length, offset }: Field, value: number) => {
+const setOctal = (block: Uint8Array, at: number, { length, offset }: Field, value: number) => {
   let rest = value
-  for (let at = offset + length - 2; at >= offset; at--) {
-    block[at] = 0x30 | (rest & 7)
+  const last = at + offset + length - 1
+  for (let i = last - 1; i >= at + offset; i--) {
+    block[i] = 0x30 | (rest & 7)
     rest = rest > 0x7fffffff ? Math.floor(rest / 8) : rest >> 3
   }
-  block[offset + length - 1] = 0
+  block[last] = 0
 }
 
-const setChecksum = (block: Uint8Array): void => {
-  setOctal(block, { offset: checksumField.offset, length: 7 }, checksum(block))
-  block[checksumField.offset + 7] = 0x20
+const setChecksum = (block: Uint8Array, at: number): void => {
+  setOctal(block, at, { offset: checksumField.offset, length: 7 }, checksum(block, at))
+  block[at + checksumField.offset + 7] = 0x20
 }
 
 /** A copy of the block with other numbers and the checksum that belongs to them. */
@@ -145,19 +157,20 @@ export const withNumbers = (
   numbers: { readonly uid?: number; readonly gid?: number; readonly size?: number; readonly mtime?: number }
 ): Uint8Array => {
   const copy = new Uint8Array(block)
-  if (numbers.uid !== undefined) setOctal(copy, uidField, Math.min(numbers.uid, maxHeaderId))
-  if (numbers.gid !== undefined) setOctal(copy, gidField, Math.min(numbers.gid, maxHeaderId))
-  if (numbers.size !== undefined) setOctal(copy, sizeField, numbers.size)
-  if (numbers.mtime !== undefined) setOctal(copy, mtimeField, numbers.mtime)
-  setChecksum(copy)
+  if (numbers.uid !== undefined) setOctal(copy, 0, uidField, Math.min(numbers.uid, maxHeaderId))
+  if (numbers.gid !== undefined) setOctal(copy, 0, gidField, Math.min(numbers.gid, maxHeaderId))
+  if (numbers.size !== undefined) setOctal(copy, 0, sizeField, numbers.size)
+  if (numbers.mtime !== undefined) setOctal(copy, 0, mtimeField, numbers.mtime)
+  setChecksum(copy, 0)
   return copy
 }
 
 /** What a header that we write ourselves says. Texts that are too long are cut: their pax records count. */
 export interface Fields {
-  readonly name: Uint8Array
+  /** A character for each byte, as `link`. */
+  readonly name: string
   readonly type: string
-  readonly link: Uint8Array
+  readonly link: string
   readonly mode: number
   readonly uid: number
   readonly gid: number
@@ -167,66 +180,62 @@ export interface Fields {
   readonly minor: number
 }
 
-const ustar = bytesOf.encode("ustar\x0000")
+const setText = (block: Buffer, at: number, { length, offset }: Field, text: string) => {
+  if (text !== "") block.write(text, at + offset, length, "latin1")
+}
 
 /**
- * Writes a POSIX header without names of users into a block of zeros; numbers that do not fit are cut to the largest:
- * their pax records count.
+ * Writes a POSIX header without names of users into the zeros at that place; numbers that do not fit are cut to the
+ * largest: their pax records count.
  */
-export const write = (block: Uint8Array, fields: Fields): void => {
-  block.set(fields.name.subarray(0, nameField.length), nameField.offset)
-  block.set(fields.link.subarray(0, linkField.length), linkField.offset)
-  block[typeOffset] = fields.type.charCodeAt(0)
-  block.set(ustar, 257)
-  setOctal(block, modeField, fields.mode)
-  setOctal(block, majorField, fields.major)
-  setOctal(block, minorField, fields.minor)
-  setOctal(block, uidField, Math.min(fields.uid, maxHeaderId))
-  setOctal(block, gidField, Math.min(fields.gid, maxHeaderId))
-  setOctal(block, sizeField, Math.min(fields.size, maxHeaderSize))
-  setOctal(block, mtimeField, Math.min(Math.max(fields.mtime, 0), maxHeaderSize))
-  setChecksum(block)
+export const write = (block: Buffer, at: number, fields: Fields): void => {
+  setText(block, at, nameField, fields.name)
+  setText(block, at, linkField, fields.link)
+  setText(block, at, magicField, "ustar\0")
+  setText(block, at, versionField, "00")
+  block[at + typeOffset] = fields.type.charCodeAt(0)
+  setOctal(block, at, modeField, fields.mode)
+  setOctal(block, at, majorField, fields.major)
+  setOctal(block, at, minorField, fields.minor)
+  setOctal(block, at, uidField, Math.min(fields.uid, maxHeaderId))
+  setOctal(block, at, gidField, Math.min(fields.gid, maxHeaderId))
+  setOctal(block, at, sizeField, Math.min(fields.size, maxHeaderSize))
+  setOctal(block, at, mtimeField, Math.min(Math.max(fields.mtime, 0), maxHeaderSize))
+  setChecksum(block, at)
 }
 
 /** Reads the records of a pax extended header: `length key=value\n`, where length counts the whole record. */
 export const parsePax = (data: Uint8Array): ReadonlyArray<PaxRecord> => {
   const records: Array<PaxRecord> = []
+  const text = RawPath.fromBytes(data)
   let offset = 0
   while (offset < data.length) {
-    const space = data.indexOf(0x20, offset)
-    const digits = text.decode(data.subarray(offset, space))
+    const space = text.indexOf(" ", offset)
+    const digits = text.slice(offset, space)
     const length = /^\d+$/.test(digits) ? Number(digits) : 0
-    const equals = data.indexOf(0x3d, space)
+    const equals = text.indexOf("=", space)
     const end = offset + length
-    if (space < 0 || equals < 0 || length === 0 || end > data.length || equals >= end || data[end - 1] !== 0x0a) {
+    if (space < 0 || equals < 0 || length === 0 || end > data.length || equals >= end || text[end - 1] !== "\n") {
       throw corrupt("damaged pax header in the tar")
     }
-    records.push({ key: latin1(data.subarray(space + 1, equals)), value: data.subarray(equals + 1, end - 1) })
+    records.push({ key: text.slice(space + 1, equals), value: data.subarray(equals + 1, end - 1) })
     offset = end
   }
   return records
 }
 
-/** The length of a record counts its own digits. */
-const lengthOf = ({ key, value }: PaxRecord): number => {
+/** A record as text; its length counts its own digits. */
+export const paxText = (key: string, value: string): string => {
   const size = key.length + value.length + 3
   let length = size + 1
   while (String(length).length + size !== length) length = String(length).length + size
-  return length
+  return `${length} ${key}=${value}\n`
 }
 
-export const formatPax = (records: ReadonlyArray<PaxRecord>): Uint8Array => {
-  const lengths = records.map(lengthOf)
-  const out = Buffer.allocUnsafe(lengths.reduce((sum, length) => sum + length, 0))
-  let at = 0
-  for (const [i, { key, value }] of records.entries()) {
-    at += out.write(`${lengths[i]} ${key}=`, at, "latin1")
-    out.set(value, at)
-    at += value.length
-    out[at++] = 0x0a
-  }
-  return out
-}
+export const paxTexts = (records: ReadonlyArray<PaxRecord>): string =>
+  records.map(({ key, value }) => paxText(key, RawPath.fromBytes(value))).join("")
+
+export const formatPax = (records: ReadonlyArray<PaxRecord>): Uint8Array => Buffer.from(paxTexts(records), "latin1")
 
 /** The value of the last record with that key. */
 export const pax = (records: ReadonlyArray<PaxRecord>, key: string): Uint8Array | undefined =>

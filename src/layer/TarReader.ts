@@ -48,8 +48,7 @@ const maxPrefix = 16 * 1024 * 1024
 const zeros = new Uint8Array(TarHeader.blockSize)
 
 /** The zeros between contents of that size and the next header. */
-export const padding = (size: number): Uint8Array =>
-  zeros.subarray(0, (TarHeader.blockSize - (size % TarHeader.blockSize)) % TarHeader.blockSize)
+export const padding = (size: number): Uint8Array => zeros.subarray(0, TarHeader.paddingSize(size))
 
 const corrupt = (message: string) => new LayerError({ kind: "tar", message })
 
@@ -126,12 +125,12 @@ export const make = (): Reader => {
   }
 
   const enterData = (size: number) => {
-    afterData = padding(size).length
+    afterData = TarHeader.paddingSize(size)
     enter("data", size)
   }
 
   const onHeader = (block: Uint8Array, out: Array<Event>) => {
-    if (block.every((byte) => byte === 0)) {
+    if (block[0] === 0 && block.every((byte) => byte === 0)) {
       out.push({ _tag: "Rest", bytes: block })
       return enter("end", TarHeader.blockSize)
     }
@@ -142,7 +141,7 @@ export const make = (): Reader => {
     if (type === "g") {
       for (const bytes of [...prefixes.flatMap(formatPrefix), block]) out.push({ _tag: "Rest", bytes })
       const size = TarHeader.size(block)
-      enter("rest", size + padding(size).length)
+      enter("rest", size + TarHeader.paddingSize(size))
     } else {
       const header = toHeader(block, prefixes)
       out.push({ _tag: "Entry", header })
@@ -155,7 +154,7 @@ export const make = (): Reader => {
     const size = TarHeader.size(block)
     if (size > maxPrefix) throw corrupt(`a tar header of ${size} bytes is too large`)
     prefixHeader = block
-    enter("prefix", size + padding(size).length)
+    enter("prefix", size + TarHeader.paddingSize(size))
   }
 
   const onPrefix = (data: Uint8Array) => {
@@ -198,9 +197,9 @@ export const make = (): Reader => {
   return {
     push: (chunk) => {
       const out: Array<Event> = []
-      for (let rest = chunk; rest.length > 0; ) {
-        const part = rest.subarray(0, want - pendingSize)
-        rest = rest.subarray(part.length)
+      for (let at = 0; at < chunk.length; ) {
+        const part = chunk.subarray(at, at + want - pendingSize)
+        at += part.length
         take(part, out)
       }
       return out
