@@ -94,6 +94,6 @@ export const judgeOf = ({ spec }: Pick<Source, "spec">, request: Request): Optio
     ...(request.exclude.length === 0 ? [] : [judgeExclude(request.exclude)]),
     ...(request.include.length === 0 ? [] : [judgeInclude(request.include)])
   ]
-  if (judges.length === 0) return Option.none()
+  if (judges.length < 2) return Option.fromUndefinedOr(judges[0])
   return Option.some((path, entry) => strictest(judges.map((judge) => judge(path, entry))))
 }

@@ -12,6 +12,7 @@ import * as DiffSource from "../layer/DiffSource.ts"
 import * as DirectoryDiff from "../layer/DirectoryDiff.ts"
 import type { GnuTar } from "../layer/GnuTar.ts"
 import * as IdMap from "../layer/IdMap.ts"
+import * as LargeFiles from "../layer/LargeFiles.ts"
 import { LayerError } from "../layer/LayerError.ts"
 import type { Judge } from "../layer/Omit.ts"
 import * as RawPath from "../layer/RawPath.ts"
@@ -26,6 +27,7 @@ export interface Trees {
   readonly idMap: IdMap.IdMap | undefined
   /** What is in both, and in `upper` only as it came from there. Default: unknown. */
   readonly isUntouched?: Overlay["isUntouched"]
+  readonly see?: Overlay["see"]
 }
 
 export interface Options extends Trees {
@@ -35,8 +37,6 @@ export interface Options extends Trees {
   readonly gnuTar: GnuTar
   /** Runs GNU tar in `/`, with the content of each name of a file, to compare. Default: as a child process. */
   readonly inRoot?: DiffSource.Run | undefined
-  /** Runs GNU tar in `upper` for the layer. Default: as a child process. */
-  readonly inUpper?: DiffSource.Run | undefined
   /** Hears what does not get into the layer. */
   readonly report: (lost: Lost) => void
 }
@@ -109,10 +109,10 @@ const unmarked = (seen: CompareEntries.Seen | undefined, isAttribute: (name: str
  * copied up: all that is there may have been touched.
  */
 export const compare = (
-  { idMap, isUntouched, lower, upper }: Trees,
+  { idMap, isUntouched, lower, see, upper }: Trees,
   opaque: Overlay["opaque"] = new Set()
 ): Effect.Effect<TreeChanges, LayerError> =>
-  compareTrees({ lower, upper, since: 0n, overlay: { opaque, isSameOwner: isSameOwner(idMap), isUntouched } })
+  compareTrees({ lower, upper, since: 0n, overlay: { opaque, isSameOwner: isSameOwner(idMap), isUntouched, see } })
 
 /** What somebody may have touched in the upper directory, each name after the directories that lead to it. */
 export const touchedIn = ({ changes, directories, suspects }: TreeChanges): ReadonlyArray<RawPath.RawPath> => {
@@ -149,29 +149,44 @@ const find = Effect.fnUntraced(function* (options: Options, first: TreeChanges, 
 
 export interface HostDiff {
   readonly changes: DirectoryDiff.Changes
-  /** What is in the copy and not in the layer; `undefined` when it is not known by name. */
+  /** What is in the upper directory and not in the layer; `undefined` when it is not known by name. */
   readonly unlisted: ReadonlyArray<RawPath.RawPath> | undefined
-  /** The uncompressed layer, with the ids that the copy has. */
-  readonly tar: Stream.Stream<Uint8Array, LayerError>
+  /** The upper directory has something where the layer says that it is gone. */
+  readonly isOther: boolean
+}
+
+const toDirectories = (options: Options): DirectoryDiff.Options => {
+  const { gnuTar, judge, lower, report, upper } = options
+  return { lower, upper, judge, report, xattr: isAttribute(kindOf(options)), gnuTar: Option.some(gnuTar) }
 }
 
 /**
- * Costs what the copy holds. Fails with a `LayerError` of the kind `overlay` where only the kernel knows what it says.
- * `compared` is what {@link compare} has given, if that was done before.
+ * Costs what the upper directory holds. Fails with a `LayerError` of the kind `overlay` where only the kernel knows what it
+ * says. `compared` is what {@link compare} has given, if that was done before.
  */
 export const diff = Effect.fnUntraced(function* (options: Options, compared?: TreeChanges) {
-  const { gnuTar, inUpper: run, judge, lower, report, upper } = options
-  const xattr = isAttribute(kindOf(options))
-  const both: DirectoryDiff.Options = { lower, upper, judge, report, run, xattr, gnuTar: Option.some(gnuTar) }
-  const { changes, isOther, names, opaque, unlisted } = yield* find(
-    options,
-    compared ?? (yield* compare(options)),
-    both
-  )
+  const first = compared ?? (yield* compare(options))
+  const { changes, isOther, names, opaque, unlisted } = yield* find(options, first, toDirectories(options))
   const isKnown = !isOther && changes.length - opaque.size === names - unlisted.length
-  return {
-    changes,
-    unlisted: isKnown ? unlisted : undefined,
-    tar: DirectoryDiff.write(changes, both)
-  } satisfies HostDiff
+  return { changes, unlisted: isKnown ? unlisted : undefined, isOther } satisfies HostDiff
 })
+
+/** The uncompressed layer, with the ids that the upper directory has. `run`: GNU tar, there; by default a child process. */
+export const write = (
+  changes: DirectoryDiff.Changes,
+  options: Options,
+  run?: DiffSource.Run
+): Stream.Stream<Uint8Array, LayerError> => DirectoryDiff.write(changes, { ...toDirectories(options), run })
+
+/** Of what was read already, and may hold more than the changes. */
+export const writeRead = (
+  changes: DirectoryDiff.Changes,
+  options: Options,
+  read: DiffSource.Reading
+): Stream.Stream<Uint8Array, LayerError> =>
+  DirectoryDiff.write(changes, {
+    ...toDirectories(options),
+    run: () => read,
+    isMore: true,
+    largeFiles: LargeFiles.none
+  })

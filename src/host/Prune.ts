@@ -37,7 +37,8 @@ export const prune = (
     // What is in a directory before it: it has the longer name.
     for (const path of paths.toSorted((a, b) => b.length - a.length)) {
       const full = RawPath.below(base, path)
-      removeTree(full, lstatSync(full).isDirectory())
+      const stats = lstatSync(full, { throwIfNoEntry: false })
+      if (stats !== undefined) removeTree(full, stats.isDirectory())
     }
     return parents
   }, "files")

@@ -6,9 +6,11 @@
  */
 import { readFileSync } from "node:fs"
 import * as Path from "node:path"
-import { Readable } from "node:stream"
+import { createInterface } from "node:readline"
+import { type Duplex, PassThrough, type Readable, type Writable } from "node:stream"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import type { Ended } from "../layer/ChildProcess.ts"
 import type { Lost } from "../layer/Concession.ts"
 import * as DiffSource from "../layer/DiffSource.ts"
 import type { GnuTar } from "../layer/GnuTar.ts"
@@ -18,13 +20,33 @@ import * as Freezer from "./Freezer.ts"
 import { HostUnavailable } from "./HostUnavailable.ts"
 import type { Overlay } from "./Overlay.ts"
 import type { Timed } from "./Prune.ts"
-import { answer, type Shell } from "./Shell.ts"
+import { answer, pipes, type Shell } from "./Shell.ts"
 
+/** GNU tar, which reads while it is still being told what. */
+export interface Reading {
+  /** Takes them, a NUL after each. */
+  readonly names: Writable
+  readonly stdout: Readable
+  /** Once its output is at its end, and nothing else was asked that has no answer yet. */
+  readonly ended: () => Promise<Ended>
+}
+
+export interface Put {
+  readonly tar: Writable
+  /** Once the tar was ended: all that it says is there. */
+  readonly done: Effect.Effect<void, LayerError>
+}
+
+/** Each of these is good for one time. */
 export interface Reader {
-  /** GNU tar in `/`, once. */
+  /** GNU tar in `/`, with the content of each name. */
   readonly inRoot: DiffSource.Run
-  /** GNU tar where the layer is read from, once, after that. */
-  readonly forLayer: DiffSource.Run
+  /** GNU tar in the container's upper directory. */
+  readonly inUpper: () => Reading
+  /** Another one, there or in the copy of it. */
+  readonly later: (where: "container" | "copy") => DiffSource.Run
+  /** Puts a tar into the target; what is there is taken out again by {@link copy}. */
+  readonly put: () => Put
   /** Gives directories of the target their times. */
   readonly touch: (directories: ReadonlyArray<Timed>) => Effect.Effect<void, LayerError>
   /** The container's upper directory, read only, no symlink of which leads anywhere. */
@@ -74,23 +96,20 @@ const toLost = (line: string): Lost => {
 }
 
 const linesOf = (given: Options): ReadonlyArray<string> => {
-  const { cgroup, container, from, gnuTar, target } = given
+  const { cgroup, container, gnuTar, target } = given
   const { program } = gnuTar
   const home = Path.dirname(Path.dirname(container.upper))
   const listed = (directories: ReadonlyArray<string>) =>
     directories.map((directory) => Path.relative(home, directory)).join(":")
   const [lowers, all] = [listed(lowersOf(given)), listed([target.upper, ...container.lowers])]
   const options = container.userxattr ? ",userxattr" : ""
-  const where = from === "copy" ? target.upper : container.upper
   const mounts = [container.upper, target.upper, belowOf(target), home, lowers, all, options]
-  return [...mounts, where, program, cgroup?.file ?? "", cgroup?.thaw ?? ""]
+  return [...mounts, program, cgroup?.file ?? "", cgroup?.thaw ?? ""]
 }
 
 export interface Options {
   readonly container: Overlay
   readonly target: Overlay
-  /** What the layer is read from. */
-  readonly from: "container" | "copy"
   /** How many of the container's lower directories go into the layer, too. */
   readonly depth: number
   /** The one that the container will be frozen by. */
@@ -103,20 +122,35 @@ const lowersOf = ({ container, depth }: Options) => container.lowers.slice(depth
 /** The working directory of a snapshot is beside what it holds. */
 const belowOf = ({ upper }: Overlay) => Path.join(Path.dirname(upper), "work")
 
+type Which = "attributes" | "now" | "later"
+
+const pipeOf = ({ child }: Shell, which: keyof typeof pipes): Duplex => child.pipes[pipes[which]] ?? new PassThrough()
+
+/** How it ended, once its output was read. */
+const ended = (shell: Shell, which: Which) => async (): Promise<Ended> => {
+  shell.child.stdin.write(`${which}\n`)
+  const { code, lines } = await answer(shell)
+  return { code: code === "" ? null : Number(code), lines: lines.map((line) => line.replace(/^[^:]*tar: /, "")) }
+}
+
 /** They were started with the shell and wait: what it takes to start a program is over when there are names. */
-const runTar =
-  (shell: Shell, which: "attributes" | "layer"): DiffSource.Run =>
-  (names) => {
-    const { pipes, stdin } = shell.child
-    const [output, input] = which === "attributes" ? [pipes[0], pipes[2]] : [pipes[1], pipes[3]]
-    input?.end(names)
-    stdin.write(`${which}\n`)
-    const done = answer(shell).then(({ code, lines }) => ({
-      code: code === "" ? null : Number(code),
-      lines: lines.map((line) => line.replace(/^[^:]*tar: /, ""))
-    }))
-    return { stdout: output ?? Readable.from([]), done }
+const reading = (shell: Shell, which: Which): Reading => {
+  const pipe = pipeOf(shell, which)
+  return { names: pipe, stdout: pipe, ended: ended(shell, which) }
+}
+
+const runTar = (shell: Shell, which: Which): DiffSource.Run => {
+  const { ended, names, stdout } = reading(shell, which)
+  return (paths) => {
+    names.end(paths)
+    return { stdout, done: ended() }
   }
+}
+
+const later = (shell: Shell) => (where: string) => {
+  pipeOf(shell, "later").write(`${where}\n`)
+  return runTar(shell, "later")
+}
 
 const fifo = "cp: a FIFO took the place of a file, and nobody writes to it"
 
@@ -131,6 +165,14 @@ const watch = (pid: string, onStuck: () => void): NodeJS.Timeout =>
       // It has ended.
     }
   }, 200)
+
+/** Takes back what has gone into the target. */
+const spoil = (shell: Shell) =>
+  Effect.promise(() => {
+    pipeOf(shell, "put").destroy()
+    shell.child.stdin.write("spoiled\n")
+    return answer(shell)
+  })
 
 const copy = (shell: Shell): Effect.Effect<ReadonlyArray<Lost>, LayerError> =>
   Effect.gen(function* () {
@@ -167,6 +209,23 @@ const copyOnly = (shell: Shell) =>
     return yield* new LayerError({ kind: "files", message })
   }, Effect.withSpan("Host.copy"))
 
+/** It says what it has to say where it reads, so that others may run meanwhile. */
+const put = (shell: Shell): Put => {
+  const tar = pipeOf(shell, "put")
+  tar.write("go\n")
+  const lines = createInterface({ input: tar })[Symbol.asyncIterator]()
+  const said = answer({ lines })
+  const done = Effect.flatMap(
+    Effect.promise(() => said),
+    ({ code, lines }) => {
+      if (code === "0" && lines.length === 0) return Effect.void
+      const message = `tar could not copy the container's files: ${lines.slice(0, 5).join("; ") || `code ${code}`}`
+      return Effect.fail(new LayerError({ kind: "files", message }))
+    }
+  )
+  return { tar, done }
+}
+
 const merge = Effect.fnUntraced(function* (shell: Shell, merged: string) {
   shell.child.stdin.write("merge\n")
   const { code, lines } = yield* Effect.promise(() => answer(shell))
@@ -194,14 +253,21 @@ const touch = (shell: Shell) =>
 /** The guard goes once the container runs again, and when it could not be frozen: others may freeze it then. */
 const freeze = (shell: Shell, cgroup: Freezer.Cgroup) => {
   const dismiss = Effect.sync(() => {
-    const guard = shell.child.pipes[4]
-    if (guard?.writableEnded === false) guard.end("thawed\n")
+    const guard = pipeOf(shell, "guard")
+    if (!guard.writableEnded) guard.end("thawed\n")
   })
   return Effect.addFinalizer(() => dismiss).pipe(
     Effect.andThen(Freezer.frozen(cgroup)),
     Effect.tapError(() => dismiss)
   )
 }
+
+/** Those that still wait for something to do hear that nothing comes. The guard is not theirs to dismiss. */
+const close = (shell: Shell) =>
+  Effect.sync(() => {
+    for (const which of ["attributes", "now", "later", "put"] as const) pipeOf(shell, which).end()
+    shell.child.stdin.end()
+  })
 
 /** Ready when it is there. */
 export const open = Effect.fnUntraced(function* (shell: Shell, options: Options) {
@@ -219,16 +285,24 @@ export const open = Effect.fnUntraced(function* (shell: Shell, options: Options)
   yield* shell.keepNext
   const lowers = lowersOf(options)
   const inside = (path: string) => `/proc/${shell.child.pid}/root${path}`
+  let isPut = false
   return {
     upper: inside(container.upper),
     lower: lowers.length > 1 ? inside(belowOf(target)) : lowers[0],
     inRoot: runTar(shell, "attributes"),
-    forLayer: runTar(shell, "layer"),
+    inUpper: () => reading(shell, "now"),
+    later: later(shell),
+    put: () => {
+      isPut = true
+      return put(shell)
+    },
     touch: touch(shell),
     freeze: (cgroup) => freeze(shell, cgroup),
     merge: merge(shell, inside(container.upper)),
     copyOnly: copyOnly(shell),
-    close: Effect.sync(() => void shell.child.stdin.end()),
-    copy: copy(shell).pipe(Effect.withSpan("Host.copy"))
+    close: close(shell),
+    copy: Effect.suspend(() => (isPut ? Effect.andThen(spoil(shell), copy(shell)) : copy(shell))).pipe(
+      Effect.withSpan("Host.copy")
+    )
   } satisfies Reader
 })

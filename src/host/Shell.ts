@@ -26,21 +26,32 @@ exec 2>&1
 export LIBMOUNT_FORCE_MOUNT2=always
 IFS=
 read -r upper; read -r target; read -r below; read -r home; read -r lowers; read -r all; read -r options
-read -r where; read -r tar
+read -r tar
 read -r freezer; read -r thaw
 case $freezer in
-  ?*) (trap '' HUP INT TERM; exec >/dev/null 2>&1 3>&- 4>&- 5<&- 6<&-; read -r thawed <&7 || echo "$thaw" >"$freezer") & ;;
+  ?*) (trap '' HUP INT TERM; exec >/dev/null 2>&1 3<&- 4<&- 5<&- 7<&-; read -r thawed <&6 || echo "$thaw" >"$freezer") & ;;
 esac
-exec 7<&-
+exec 6<&-
 mount --bind -o ro,nosymfollow,nodev "$upper" "$upper"
 mount --bind -o nosymfollow,nodev "$target" "$target"
 cd "$home"
 case $lowers in *:*) mount -t overlay -o "ro,lowerdir=$lowers$options" overlay "$below" ;; esac
-setpriv --pdeathsig KILL "$tar" -C / --hard-dereference "$@" <&5 >&3 3>&- 4>&- 5<&- 6<&- &
+put() { setpriv --pdeathsig KILL "$tar" -C "$target" -x -f - -P -p --delay-directory-restore --numeric-owner \\
+  --xattrs '--xattrs-include=*' --warning=no-timestamp; }
+setpriv --pdeathsig KILL "$tar" -C / --hard-dereference "$@" <&3 >&3 3<&- 4<&- 5<&- 7<&- &
 attributes=$!
-setpriv --pdeathsig KILL "$tar" -C "$where" "$@" <&6 >&4 3>&- 4>&- 5<&- 6<&- &
-layer=$!
-exec 3>&- 4>&- 5<&- 6<&-
+setpriv --pdeathsig KILL "$tar" -C "$upper" "$@" <&4 >&4 3<&- 4<&- 5<&- 7<&- &
+now=$!
+(
+  exec <&5 >&5 3<&- 4<&- 5<&- 7<&-
+  read -r where
+  case $where in container) cd "$upper" ;; copy) cd "$target" ;; esac
+  exec setpriv --pdeathsig KILL "$tar" "$@"
+) &
+later=$!
+(exec <&7 >&7 2>&7 3<&- 4<&- 5<&- 7<&-; read -r go; code=0; put || code=$?; echo "=$code") &
+put=$!
+exec 3<&- 4<&- 5<&- 7<&-
 cd "$upper"
 echo =0
 begun=
@@ -48,17 +59,18 @@ while read -r command; do
   code=0
   case $command in
     attributes) wait "$attributes" || code=$? ;;
-    layer) wait "$layer" || code=$? ;;
+    now) wait "$now" || code=$? ;;
+    later) wait "$later" || code=$? ;;
     merge) (cd "$home" && mount -t overlay -o "ro,lowerdir=$all$options" overlay "$upper") || code=$? ;;
     some)
       read -r size
       begun=yes
       head -c "$size" | {
         setpriv --pdeathsig KILL "$tar" "$@" || [ "$?" -le 2 ] || echo "tar: it was ended by a signal" >&2
-      } | setpriv --pdeathsig KILL "$tar" -C "$target" -x -f - -p --delay-directory-restore --numeric-owner \\
-        --xattrs '--xattrs-include=*' --warning=no-timestamp || code=$?
+      } | put || code=$?
       ;;
     touch) read -r size; head -c "$size" | (cd "$target" && xargs -0 -n 2 touch -h -d) || code=$? ;;
+    spoiled) begun=yes; wait "$put" || : ;;
     copy)
       case $begun in ?*) find "$target" -xdev -mindepth 1 -delete ;; esac
       setpriv --pdeathsig KILL cp -dR --preserve=mode,ownership,timestamps,links,xattr --reflink=auto . "$target/" &
@@ -76,8 +88,12 @@ const waiting = `read -r go; exec unshare --mount --propagation private sh -c "$
 /** It goes with this process, however that ends, and what copies goes with it: nothing is written into what others remove. */
 const args = ["--pdeathsig", "KILL", "sh", "-c", waiting, "sh", script, "sh", ...DiffSource.flags]
 
-/** What each GNU tar writes, the names that it waits for, and what tells the guard that the container runs again. */
-const pipes = 5
+/**
+ * To those that read, which take names and give a tar: in `/` to compare attributes, in the container's upper directory
+ * now, there or in its copy later. To the guard, which is told that the container runs again. To what puts a tar into the
+ * target, which says what went wrong.
+ */
+export const pipes = { attributes: 0, now: 1, later: 2, guard: 3, put: 4 } as const
 
 export interface Shell {
   readonly child: ChildProcess.Child
@@ -88,7 +104,7 @@ export interface Shell {
   readonly keepNext: Effect.Effect<void, never, Scope.Scope>
 }
 
-const start = () => ChildProcess.start("setpriv", args, "sh", pipes)
+const start = () => ChildProcess.start("setpriv", args, "sh", Object.keys(pipes).length)
 
 /** To start one holds this process up for milliseconds, in which calls that were just made would not go out. */
 const startLater = Effect.promise(() => setImmediate()).pipe(Effect.map(start))
@@ -99,7 +115,10 @@ export interface Answer {
   readonly lines: ReadonlyArray<string>
 }
 
-export const answer = async ({ lines }: Shell, onPid: (pid: string) => void = () => undefined): Promise<Answer> => {
+export const answer = async (
+  { lines }: Pick<Shell, "lines">,
+  onPid: (pid: string) => void = () => undefined
+): Promise<Answer> => {
   const said: Array<string> = []
   for (let next = await lines.next(); next.done !== true; next = await lines.next()) {
     if (next.value.startsWith("=")) return { code: next.value.slice(1), lines: said }

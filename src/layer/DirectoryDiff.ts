@@ -49,6 +49,8 @@ export interface Options {
   readonly report?: ((lost: Lost) => void) | undefined
   /** Runs GNU tar in `upper` for {@link write}. */
   readonly run?: DiffSource.Options["run"]
+  /** What it gives may be more than was asked for, in the same order. */
+  readonly isMore?: boolean | undefined
   /** Default: the one in the PATH. Without one, extended attributes are left out and reported. */
   readonly gnuTar?: Option.Option<GnuTar.GnuTar> | undefined
   /** Which files {@link write} reads without GNU tar, if they have no extended attributes. The bytes are the same. */
@@ -101,6 +103,7 @@ const inOrder = (changes: ReadonlyMap<RawPath.RawPath, TreeChanges.Change>): Cha
     .map(([, change]) => change)
 
 const withFirstNames = (list: Changes, links: LinkGroups.LinkGroups): Changes => {
+  if (links.upper.size === 0) return list
   const paths = list.map(({ path }) => path)
   const names = LinkGroups.firstNames(links, paths)
   return list.map((change): TreeChanges.Change => {
@@ -119,19 +122,26 @@ const typeOf = (stats: Stats): TarEntry.Type =>
   stats.isDirectory() ? "5" : stats.isSymbolicLink() ? "2" : stats.isFile() ? "0" : "3"
 
 /** What a judge may ask of an entry; most verdicts follow from the path. */
-const judged = (root: Buffer, { kind, path }: TreeChanges.Change): Judged => {
-  if (kind === "deleted") return { path: Whiteout.of(path), type: "0", size: 0 }
-  const stats = () => lstatSync(RawPath.below(root, path))
-  return {
-    path,
-    get type() {
-      return typeOf(stats())
-    },
-    get size() {
-      return stats().size
-    }
+class OnDisk implements Judged {
+  readonly root: Buffer
+  readonly path: RawPath.RawPath
+  constructor(root: Buffer, path: RawPath.RawPath) {
+    this.root = root
+    this.path = path
+  }
+  get type() {
+    return typeOf(this.stats)
+  }
+  get size() {
+    return this.stats.size
+  }
+  private get stats() {
+    return lstatSync(RawPath.below(this.root, this.path))
   }
 }
+
+const judged = (root: Buffer, { kind, path }: TreeChanges.Change): Judged =>
+  kind === "deleted" ? { path: Whiteout.of(path), type: "0", size: 0 } : new OnDisk(root, path)
 
 /** From the end: what is in a directory comes after it. */
 const withoutOmitted = (list: Changes, { judge, upper }: Options): Changes => {
@@ -174,8 +184,8 @@ export const complete = (
     withParents(all)
     const list = withoutOmitted(inOrder(all), options)
     const listed = new Set(list.map(({ path }) => path))
-    const names = new Set([...found.suspects, ...found.hidden, ...all.keys()])
-    const unlisted = [...names].filter((path) => !listed.has(path))
+    const others = [...found.suspects, ...found.hidden, ...(list.length === all.size ? [] : all.keys())]
+    const unlisted = [...new Set(others.filter((path) => !listed.has(path)))]
     const changes = withFirstNames(list, found.links)
     return { changes, names: found.names, unlisted, isOther: found.isOther }
   }, "files")
@@ -233,8 +243,13 @@ const withCapabilities = () => {
 }
 
 /** Puts what is read and what is gone together in their order. */
-const merger = (list: Changes, { lower, metadata = Metadata.empty, report = ignore, upper: root }: Options) => {
+const merger = (
+  list: Changes,
+  { isMore = false, lower, metadata = Metadata.empty, report = ignore, upper: root }: Options
+) => {
   const tar = TarWriter.make()
+  const asked = isMore ? new Set(list.map(({ path }) => path)) : undefined
+  let isAsked = true
   let next = 0
   const capable = withCapabilities()
 
@@ -250,11 +265,21 @@ const merger = (list: Changes, { lower, metadata = Metadata.empty, report = igno
   }
 
   const onEvent = (event: DiffSource.Event) => {
-    if (event._tag === "Data") return tar.data(event.bytes)
-    const { entry } = event
+    if (event._tag === "Entry") isAsked = asked?.has(event.entry.path) !== false
+    if (!isAsked) return
+    if (event._tag === "Data") tar.data(event.bytes)
+    else onEntry(event.entry)
+  }
+
+  const onEntry = (entry: TarEntry.TarEntry) => {
     const change = upTo(entry.path)
     if (change === undefined) {
       throw new LayerError({ kind: "files", message: `${RawPath.quote(entry.path)} was not asked for` })
+    }
+    // What an overlay has in the place of what is gone.
+    if (change.kind === "deleted") {
+      tar.entry(whiteout(change.path))
+      return
     }
     const { sameContent } = change
     const whole = joined(entry, change)

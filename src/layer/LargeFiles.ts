@@ -23,6 +23,8 @@ export interface Limits {
 
 export const usual: Limits = { least: 32 * 1024, together: 32 * 1024 * 1024 }
 
+export const none: Limits = { least: Number.POSITIVE_INFINITY, together: 0 }
+
 /** Those that are worth it; none when all of them together are not. */
 export const among = (changes: ReadonlyArray<Change>, { least, together }: Limits): ReadonlyArray<RawPath.RawPath> => {
   const large = changes.filter(({ size = -1 }) => size >= least)

@@ -38,6 +38,7 @@ const cleaned = (path: RawPath.RawPath): RawPath.RawPath => RawPath.split(path).
 
 /** The name that a deletion speaks of: that of the file, or of the directory that becomes opaque. */
 export const subject = (path: RawPath.RawPath): RawPath.RawPath => {
+  if (!path.includes(Whiteout.prefix)) return path
   const parent = RawPath.parent(path) ?? ""
   const name = path.slice(path.lastIndexOf("/") + 1)
   if (name === Whiteout.opaque) return parent

@@ -33,6 +33,8 @@ export interface Overlay {
   readonly isSameOwner: (upper: Owner, lower: Owner) => boolean
   /** Whether nobody has touched what was copied from the lower directory, which then is not looked at. Default: no. */
   readonly isUntouched?: ((upper: BigIntStats) => boolean) | undefined
+  /** Sees each name of the upper directory that is not untouched and that a tar can hold, in the order of a layer. */
+  readonly see?: ((path: RawPath.RawPath, upper: BigIntStats) => void) | undefined
 }
 
 export type Owner = Pick<BigIntStats, "uid" | "gid">
@@ -65,12 +67,18 @@ export interface TreeChanges {
 
 /** The clock of the file system may be behind by a tick of the kernel. */
 const tick = 20_000_000n
-const slice = 10
+/** Milliseconds. */
+const slice = 2
 const formatMask = 0o170000n
 
-interface Pending {
+/** A directory whose names are being looked at. */
+interface Level {
   readonly path: RawPath.RawPath
   readonly inLower: boolean
+  readonly names: ReadonlyArray<string>
+  next: number
+  /** Names of the lower directory that were not seen yet; not of an overlay. */
+  readonly gone: Set<string>
 }
 
 interface Walk {
@@ -78,7 +86,8 @@ interface Walk {
   readonly upper: string
   readonly since: bigint | undefined
   readonly overlay: Overlay | undefined
-  readonly pending: Array<Pending>
+  /** From the root down to where the walk is. */
+  readonly levels: Array<Level>
   readonly changes: Map<RawPath.RawPath, Change>
   readonly suspects: Array<RawPath.RawPath>
   readonly directories: Array<RawPath.RawPath>
@@ -131,10 +140,24 @@ const isSame = (walk: Walk, path: RawPath.RawPath, a: BigIntStats, b: BigIntStat
   return !a.isSymbolicLink() || sameTarget(walk, path)
 }
 
+const enter = (walk: Walk, path: RawPath.RawPath, inLower: boolean): void => {
+  const { lower, overlay, upper } = walk
+  const names = overlay === undefined ? namesIn(upper, path) : unlessGone(() => namesIn(upper, path), [])
+  const gone = overlay === undefined && inLower && lower !== undefined ? namesIn(lower, path) : []
+  walk.levels.push({ path, inLower, names, next: 0, gone: new Set(gone) })
+}
+
+const isWhiteoutName = (name: string) => name.startsWith(Whiteout.prefix)
+
 /** What no layer can hold is not there; said once, where the lower directory does not have it, too. */
-const isVisible = (walk: Walk, path: RawPath.RawPath, upper: BigIntStats, lower: BigIntStats | undefined): boolean => {
-  const name = path.slice(path.lastIndexOf("/") + 1)
-  const isWhiteout = name.startsWith(Whiteout.prefix)
+const isVisible = (
+  walk: Walk,
+  path: RawPath.RawPath,
+  name: string,
+  upper: BigIntStats,
+  lower?: BigIntStats
+): boolean => {
+  const isWhiteout = isWhiteoutName(name)
   if (!upper.isSocket() && !isWhiteout) return true
   const what = isWhiteout
     ? `the name begins with ${Whiteout.prefix}, which in a layer stands for a deletion`
@@ -157,7 +180,7 @@ const compare = (walk: Walk, path: RawPath.RawPath, upper: BigIntStats, lower: B
   if (!upper.isDirectory()) LinkGroups.add(walk.links, path, upper, lower)
   const isKept = lower !== undefined && (lower.mode & formatMask) === (upper.mode & formatMask)
   const isOpaque = isKept && walk.overlay?.opaque.has(path) === true
-  if (upper.isDirectory()) walk.pending.push({ path, inLower: isKept && !isOpaque })
+  if (upper.isDirectory()) enter(walk, path, isKept && !isOpaque)
   const isTouched = walk.since !== undefined && upper.ctimeNs >= walk.since - tick
   if (upper.isDirectory() && isKept && (isTouched || walk.since === undefined)) walk.directories.push(path)
   if (isOpaque) walk.changes.set(...opaque(path))
@@ -172,50 +195,55 @@ const compare = (walk: Walk, path: RawPath.RawPath, upper: BigIntStats, lower: B
 }
 
 const markDeleted = (walk: Walk, path: RawPath.RawPath, name: string): void => {
-  if (name.startsWith(Whiteout.prefix)) {
+  if (isWhiteoutName(name)) {
     walk.lost.push({ path: RawPath.show(path), what: "the deletion of such a name cannot be in a layer" })
   } else {
     walk.changes.set(path, { path, kind: "deleted", sameContent: false })
   }
 }
 
-const isDeletion = (upper: BigIntStats) => upper.isCharacterDevice() && upper.rdev === 0n
+/** Kernel documentation, overlayfs: what is gone is a device 0/0. */
+export const isDeletion = (upper: BigIntStats) => upper.isCharacterDevice() && upper.rdev === 0n
 
 /** Costs what the upper directory holds, however much the lower one does. */
-const visitOverlay = (walk: Walk, { inLower, path }: Pending): void => {
-  for (const name of unlessGone(() => namesIn(walk.upper, path), [])) {
-    walk.names += 1
-    const below = RawPath.join(path, name)
-    const upper = statsOf(walk.upper, below)
-    if (upper === undefined) continue
-    if (inLower && walk.overlay?.isUntouched?.(upper) === true) {
-      if (upper.isDirectory()) walk.pending.push({ path: below, inLower })
-      continue
-    }
-    const lower = inLower ? statsOf(walk.lower, below) : undefined
-    const isGone = isDeletion(upper)
-    if (!isGone && isVisible(walk, below, upper, lower)) compare(walk, below, upper, lower)
-    else if (lower !== undefined && (isGone || lower.isSocket() !== upper.isSocket())) {
-      // A file that became a socket is gone, too.
-      markDeleted(walk, below, name)
-      walk.isOther ||= !isGone
-    } else walk.hidden.push(below)
+const lookOverlay = (walk: Walk, overlay: Overlay, { inLower, path }: Level, name: string): void => {
+  const below = RawPath.join(path, name)
+  const upper = statsOf(walk.upper, below)
+  if (upper === undefined) return
+  if (inLower && overlay.isUntouched?.(upper) === true) {
+    if (upper.isDirectory()) enter(walk, below, inLower)
+    return
   }
+  if (!upper.isSocket() && !isWhiteoutName(name)) overlay.see?.(below, upper)
+  const lower = inLower ? statsOf(walk.lower, below) : undefined
+  const isGone = isDeletion(upper)
+  if (!isGone && isVisible(walk, below, name, upper, lower)) compare(walk, below, upper, lower)
+  else if (lower !== undefined && (isGone || lower.isSocket() !== upper.isSocket())) {
+    // A file that became a socket is gone, too.
+    markDeleted(walk, below, name)
+    walk.isOther ||= !isGone
+  } else walk.hidden.push(below)
 }
 
-const visit = (walk: Walk, { inLower, path }: Pending): void => {
-  const gone = new Set(inLower && walk.lower !== undefined ? namesIn(walk.lower, path) : [])
-  for (const name of namesIn(walk.upper, path)) {
-    walk.names += 1
-    const below = RawPath.join(path, name)
-    const lower = gone.has(name) ? statsOf(walk.lower, below) : undefined
-    const upper = statsOf(walk.upper, below)
-    if (upper === undefined) continue
-    const isHidden = !isVisible(walk, below, upper, lower)
-    // What is hidden in both is the same; a file that became a socket is gone.
-    if (!isHidden || upper.isSocket() === lower?.isSocket()) gone.delete(name)
-    if (!isHidden) compare(walk, below, upper, lower)
-  }
+const look = (walk: Walk, { gone, path }: Level, name: string): void => {
+  const below = RawPath.join(path, name)
+  const lower = gone.has(name) ? statsOf(walk.lower, below) : undefined
+  const upper = statsOf(walk.upper, below)
+  if (upper === undefined) return
+  const isHidden = !isVisible(walk, below, name, upper, lower)
+  // What is hidden in both is the same; a file that became a socket is gone.
+  if (!isHidden || upper.isSocket() === lower?.isSocket()) gone.delete(name)
+  if (!isHidden) compare(walk, below, upper, lower)
+}
+
+const lookAt = (walk: Walk, level: Level, name: string): void => {
+  walk.names += 1
+  if (walk.overlay === undefined) look(walk, level, name)
+  else lookOverlay(walk, walk.overlay, level, name)
+}
+
+const leave = (walk: Walk, { gone, path }: Level): void => {
+  walk.levels.pop()
   for (const name of gone) markDeleted(walk, RawPath.join(path, name), name)
 }
 
@@ -225,7 +253,7 @@ const begin = ({ lower, overlay, since, upper }: Options): Walk => {
     upper,
     since,
     overlay,
-    pending: [],
+    levels: [],
     changes: new Map(),
     suspects: [],
     directories: [],
@@ -236,22 +264,31 @@ const begin = ({ lower, overlay, since, upper }: Options): Walk => {
     names: 1
   }
   const [before, now] = [statsOf(walk.lower, ""), lstatSync(upper, { bigint: true })]
+  overlay?.see?.("", now)
   if (before !== undefined) compare(walk, "", now, before)
-  else walk.pending.push({ path: "", inLower: false })
+  else enter(walk, "", false)
   return walk
 }
 
-/** Walks both. Calls are synchronous, as ten times as fast; every few milliseconds other fibers run. */
+/** Goes on for a while. Whether there is more to do. */
+const goOn = (walk: Walk): boolean => {
+  const started = performance.now()
+  for (let count = 1, level = walk.levels.at(-1); level !== undefined; count++, level = walk.levels.at(-1)) {
+    const name = level.names[level.next++]
+    if (name === undefined) leave(walk, level)
+    else lookAt(walk, level, name)
+    if (count % 16 === 0 && performance.now() - started > slice) return true
+  }
+  return false
+}
+
+/**
+ * Walks both, each directory right before what is in it. Calls are synchronous, as ten times as fast; every few
+ * milliseconds other fibers run.
+ */
 export const compareTrees = (options: Options): Effect.Effect<TreeChanges, LayerError> =>
   Effect.gen(function* () {
     const walk = yield* attempt(() => begin(options), "files")
-    let started = performance.now()
-    for (let next = walk.pending.pop(); next !== undefined; next = walk.pending.pop()) {
-      const directory = next
-      yield* attempt(() => (options.overlay === undefined ? visit : visitOverlay)(walk, directory), "files")
-      if (performance.now() - started < slice) continue
-      yield* Effect.yieldNow
-      started = performance.now()
-    }
+    while (yield* attempt(() => goOn(walk), "files")) yield* Effect.yieldNow
     return walk
   })

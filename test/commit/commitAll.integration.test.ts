@@ -34,7 +34,7 @@ describeDaemons("several containers at once", () => {
 
     const ways = [
       ["containerd", ["Tasks.Pause", "Diff.Diff", "Tasks.Resume"]],
-      ["host", ["Host.freeze", "Host.copy", "Host.thaw"]]
+      ["host", ["Host.freeze", "Host.read", "Host.thaw"]]
     ] as const
 
     const order = "all are paused before the first is read, and all are read before the first runs on (%s)"

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto"
 import { gunzipSync, zstdDecompressSync } from "node:zlib"
 import { assert } from "@effect/vitest"
-import { Effect, Option, Stream } from "effect"
+import { Effect, Option, Stream, Tracer } from "effect"
 import { Commit, ContentStore, Differ, Leases, type Mount, Snapshotter } from "effect-containerd"
 import * as Tars from "../layer/Tars.ts"
 import type * as Container from "../support/Container.ts"
@@ -86,6 +86,20 @@ export const names = (committed: Commit.Committed) =>
   Effect.map(entries(committed), (all) =>
     all.map(({ path }) => path.replace(/\/$/, "").replace(/^\.$/, "")).filter((path) => path !== "")
   )
+
+/** Gives how often the container's files were copied, too: not when they are read into memory. */
+export const counting = <A, E, R>(commit: Effect.Effect<A, E, R>) =>
+  Effect.suspend(() => {
+    const names: Array<string> = []
+    const tracer = Tracer.make({
+      span(options) {
+        names.push(options.name)
+        return new Tracer.NativeSpan(options)
+      }
+    })
+    const copies = () => names.filter((name) => name === "Host.copy").length
+    return Effect.map(Effect.withTracer(commit, tracer), (committed) => [committed, copies()] as const)
+  })
 
 /** Commits by the host, exactly: the snapshot is what the blob says and what the container shows. */
 export const exactly = Effect.fnUntraced(function* (

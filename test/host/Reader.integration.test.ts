@@ -25,7 +25,7 @@ const opened = Effect.gen(function* () {
   const reader = yield* Reader.open(yield* Shell.take, {
     container: { upper, ...directories },
     target: { upper: target, ...directories },
-    ...{ from: "copy", depth: 0, cgroup: undefined, gnuTar: Option.getOrThrow(yield* GnuTar.find) }
+    ...{ depth: 0, cgroup: undefined, gnuTar: Option.getOrThrow(yield* GnuTar.find) }
   })
   const ownerOf = (path: string) => {
     const { gid, mode, uid } = lstatSync(join(target, path))

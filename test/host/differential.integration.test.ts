@@ -7,6 +7,7 @@ import { services } from "effect-containerd/containerd/Wire"
 import type * as Trees from "../layer/Trees.ts"
 import { describeDaemons } from "../support/Daemons.ts"
 import * as Host from "../support/Host.ts"
+import * as Commits from "./Commits.ts"
 import * as Differential from "./Differential.ts"
 import * as Judge from "./Judge.ts"
 import * as RandomImage from "./RandomImage.ts"
@@ -45,10 +46,15 @@ const container = Effect.fnUntraced(function* ({ chainId, ref: image }: Base) {
   return { id, mounts }
 })
 
+/** How many of the host's commits have copied what has changed, and how many have read it into memory. */
+const ways = { copied: 0, read: 0 }
+
 const commit = Effect.fnUntraced(function* (id: string, base: Base, differ: "containerd" | "host") {
   const { containerd } = yield* Host.Host
-  const committed = yield* Commit.commit({ container: id, name: id, differ, compression: "uncompressed" })
+  const options = { container: id, name: id, differ, compression: "uncompressed" } as const
+  const [committed, copies] = yield* Commits.counting(Commit.commit(options))
   assert.strictEqual(committed.differ, differ)
+  if (differ === "host") ways[copies === 0 ? "read" : "copied"]++
   const snapshot = Option.getOrElse(committed.chainId, () => base.chainId)
   return {
     notCarried: committed.notCarried,
@@ -102,6 +108,7 @@ describeDaemons("the host differ beside containerd's", () => {
     it.effect("loses less than containerd's, by docs/differential.md", () =>
       Effect.sync(() => {
         assert.isAtLeast(judge.changeSets(), 200)
+        assert.isAbove(Math.min(ways.copied, ways.read), 40, JSON.stringify(ways))
         judge.check()
       })
     )

@@ -31,6 +31,14 @@ echo u > "/data/ünïcödé 文件 name"; echo b > "/data/$(printf 'not\\377\\37
 echo n > "/data/$(printf 'new\\nline')"; echo w > ' '; truncate -s 1M /data/sparse
 `
 
+/** Without what a tar on its way to the new snapshot would lose: so it is not copied, but read once. */
+const readOnce = everyChange.replace(/ && ln (?!-)\S+ \S+|; truncate .*/g, "")
+
+const ways = [
+  ["copied", everyChange, 1],
+  ["read once", readOnce, 0]
+] as const
+
 /** What busybox cannot do, on the container's files as this machine has them. */
 const attributes = (root: string) => {
   const set = (name: string, value: string, path: string) =>
@@ -48,15 +56,16 @@ const attributes = (root: string) => {
 for (const version of versions) {
   describeDaemons(`a commit by the host on containerd ${version}`, () => {
     layer(Host.layer(version), { excludeTestServices: true })((it) => {
-      it.effect(
-        "is chosen by itself, and its snapshot is the container and what the blob says, to the nanosecond",
-        () =>
+      it.effect.each(ways)(
+        "is chosen by itself, and its snapshot is the container and what the blob says, to the nanosecond (%s)",
+        ([, change, expected]) =>
           Effect.gen(function* () {
             const { base, containerd } = yield* Host.Host
             const container = yield* Container.run(containerd, { image: base.ref })
-            yield* container.exec(everyChange)
+            yield* container.exec(change)
             yield* attributes(yield* container.root)
-            const committed = yield* Commits.exactly(container, { name: "every:host" })
+            const [committed, copies] = yield* Commits.counting(Commits.exactly(container, { name: "every:host" }))
+            assert.strictEqual(copies, expected)
             assert.strictEqual(yield* container.status, "RUNNING")
             assert.isAbove(committed.pausedMs, 0)
             const [root] = yield* Commits.entries(committed)
@@ -135,6 +144,21 @@ describeDaemons("a layer that the host writes", () => {
         assert.deepStrictEqual(yield* Commits.names(second), ["etc", "etc/new"])
         yield* Commits.consistent(second)
       })
+    )
+
+    it.effect(
+      "of a change that turns out to be large while it is read is the one of a copy, with nothing left of the first try",
+      () =>
+        Effect.gen(function* () {
+          const { container } = yield* started
+          yield* container.exec(`
+          mkdir /many; for i in $(seq 500); do echo $i > /many/$i; done
+          for i in $(seq 30); do head -c 2000000 /dev/urandom > /many/large$i; done
+        `)
+          const [committed, copies] = yield* Commits.counting(Commits.exactly(container))
+          assert.deepStrictEqual([committed.differ, copies], ["host", 1])
+          assert.lengthOf(yield* Commits.names(committed), 531)
+        })
     )
 
     it.effect("has a file of another content with the same size and time", () =>
@@ -241,13 +265,14 @@ const options: ReadonlyArray<readonly [string, Omit<Commit.CommitOptions, "conta
 
 describeDaemons("the options of a commit, by the host", () => {
   layer(Host.layer("2.x"), { excludeTestServices: true })((it) => {
-    it.effect.each(options)("give the tree that containerd's differ gives (%s)", ([, given]) =>
+    const all = ways.flatMap(([way, change]) => options.map(([name, given]) => [name, way, given, change] as const))
+    it.effect.each(all)("give the tree that containerd's differ gives (%s, %s)", ([, , given, change]) =>
       Effect.gen(function* () {
         const { base, containerd } = yield* Host.Host
         const outside = yield* Debris.directory
         const flags = ["--mount", `type=bind,src=${outside},dst=/mnt/dir,options=rbind:ro`]
         const container = yield* Container.run(containerd, { image: base.ref, flags })
-        yield* container.exec(everyChange)
+        yield* container.exec(change)
         const treeOf = Effect.fnUntraced(function* (differ: Commit.DifferChoice) {
           const committed = yield* Commit.commit({ container: container.id, differ, ...given })
           assert.strictEqual(committed.differ, differ)

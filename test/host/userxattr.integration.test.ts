@@ -39,8 +39,8 @@ const diffOf = Effect.fnUntraced(function* (directories: { lower: string; upper:
   const gnuTar = Option.getOrThrow(yield* GnuTar.find)
   const report = (one: Lost) => lost.push(one)
   const options = { ...directories, userxattr, idMap: undefined, judge: undefined, since: 0n, gnuTar, report }
-  const { tar } = yield* HostDiff.diff(options)
-  const entries = Tars.decode(yield* Stream.mkUint8Array(tar))
+  const { changes } = yield* HostDiff.diff(options)
+  const entries = Tars.decode(yield* Stream.mkUint8Array(HostDiff.write(changes, options)))
   return { lost, entries, names: entries.map(({ path }) => path.replace(/\/$/, "")) }
 })
 
