@@ -67,7 +67,8 @@ export const whileFrozen = <A, E, R>(source: Source, request: Request, read: Eff
     yield* meet("ready")
     yield* pause(source, request, freeze).pipe(Scope.provide(frozen))
     yield* meet("frozen")
-    const result = yield* read
+    // Another way may be gone, by which it is frozen again.
+    const result = yield* Effect.onError(read, (cause) => Scope.close(frozen, Exit.failCause(cause)))
     yield* meet("read")
     // To resume takes a while, and nothing that follows has to wait for it.
     yield* Effect.forkScoped(Effect.uninterruptible(Scope.close(frozen, Exit.void)), { startImmediately: true })

@@ -151,8 +151,6 @@ export interface HostDiff {
   readonly changes: DirectoryDiff.Changes
   /** What is in the upper directory and not in the layer; `undefined` when it is not known by name. */
   readonly unlisted: ReadonlyArray<RawPath.RawPath> | undefined
-  /** The upper directory has something where the layer says that it is gone. */
-  readonly isOther: boolean
 }
 
 const toDirectories = (options: Options): DirectoryDiff.Options => {
@@ -168,7 +166,7 @@ export const diff = Effect.fnUntraced(function* (options: Options, compared?: Tr
   const first = compared ?? (yield* compare(options))
   const { changes, isOther, names, opaque, unlisted } = yield* find(options, first, toDirectories(options))
   const isKnown = !isOther && changes.length - opaque.size === names - unlisted.length
-  return { changes, unlisted: isKnown ? unlisted : undefined, isOther } satisfies HostDiff
+  return { changes, unlisted: isKnown ? unlisted : undefined } satisfies HostDiff
 })
 
 /** The uncompressed layer, with the ids that the upper directory has. `run`: GNU tar, there; by default a child process. */

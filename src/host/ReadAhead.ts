@@ -126,9 +126,9 @@ export const make = Effect.fnUntraced(function* ({ ended, names, stdout }: Readi
   }
   return {
     see: (path, stats) => {
-      const size = isHeld ? sizeOf(stats) : 0
-      if (size > left) return giveUp()
       if (!isHeld) return
+      const size = sizeOf(stats)
+      if (size > left) return giveUp()
       left -= size
       allowed.taken += size
       tell(path, stats.isDirectory())

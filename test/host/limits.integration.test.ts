@@ -3,6 +3,7 @@ import { assert, layer } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import { Commit } from "effect-containerd"
 import * as BaseImage from "../support/BaseImage.ts"
+import * as Cache from "../support/Cache.ts"
 import * as Cli from "../support/Cli.ts"
 import * as Container from "../support/Container.ts"
 import type { RunningContainerd } from "../support/Containerd.ts"
@@ -115,6 +116,23 @@ describeDaemons("a container that the host cannot read", () => {
         const tree = yield* Tree.ofSnapshot(containerd, { snapshotter: "overlayfs", key })
         assert.strictEqual(tree.find(({ path }) => path === "/moved/dir/file.txt")?.size, 5)
         Commits.assertSame(Commits.belowRoot(tree), Commits.belowRoot(yield* container.tree()))
+      })
+    )
+
+    it.effect("is read by the differ, which freezes it again, when that is found while it is frozen", () =>
+      Effect.gen(function* () {
+        const { base, containerd } = yield* Host.Host
+        const container = yield* Container.run(containerd, { image: base.ref })
+        yield* container.exec("echo one > /data/one")
+        const mounts = yield* containerd.ctr(["snapshots", "mounts", "/mnt", container.id])
+        const [, upper = ""] = /upperdir=([^,\s]+)/.exec(mounts) ?? []
+        const mark = ["-n", "trusted.overlay.redirect", "-v", "/data", join(upper, "data")]
+        yield* run(Cache.program("attr", "setfattr"), mark)
+        const { committed } = yield* fallsBack({ container: container.id }, /marks of the kind redirect/)
+        assert.isAbove(committed.pausedMs, 0)
+        assert.strictEqual(yield* container.status, "RUNNING")
+        const { image } = committed
+        assert.strictEqual(yield* Container.runOnce(containerd, { image: image.name }, "cat /data/one"), "one\n")
       })
     )
 
