@@ -134,7 +134,7 @@ const readStill = Effect.fnUntraced(function* (job: Job, reader: Reader.Reader, 
   const isLarge = yield* Deferred.make<boolean>()
   const decide = (large: boolean) => Deferred.doneUnsafe(isLarge, Effect.succeed(large))
   // What is read goes into the target, too, where that is to hold the same.
-  const put = edits(source, request).length === 0 ? reader.put() : undefined
+  const put = edits(source, request).length === 0 ? yield* reader.put : undefined
   const ahead = yield* ReadAhead.make(reader.inUpper(), { copyTo: put?.tar, onTooMuch: () => decide(true) })
   const options = optionsOf(job, reader, { upper: reader.upper, isUntouched })
   const comparing = HostDiff.compare({ ...options, upper: prepared.container.upper, see: ahead.see })

@@ -27,6 +27,7 @@ export interface Trees {
   readonly idMap: IdMap.IdMap | undefined
   /** What is in both, and in `upper` only as it came from there. Default: unknown. */
   readonly isUntouched?: Overlay["isUntouched"]
+  /** Hears of what is in `upper` while it is found. */
   readonly see?: Overlay["see"]
 }
 

@@ -20,7 +20,7 @@ import * as Freezer from "./Freezer.ts"
 import { HostUnavailable } from "./HostUnavailable.ts"
 import type { Overlay } from "./Overlay.ts"
 import type { Timed } from "./Prune.ts"
-import { answer, pipes, type Shell } from "./Shell.ts"
+import { type Answer, answer, pipes, type Shell } from "./Shell.ts"
 
 /** GNU tar, which reads while it is still being told what. */
 export interface Reading {
@@ -46,7 +46,7 @@ export interface Reader {
   /** Another one, there or in the copy of it. */
   readonly later: (where: "container" | "copy") => DiffSource.Run
   /** Puts a tar into the target; what is there is taken out again by {@link copy}. */
-  readonly put: () => Put
+  readonly put: Effect.Effect<Put>
   /** Gives directories of the target their times. */
   readonly touch: (directories: ReadonlyArray<Timed>) => Effect.Effect<void, LayerError>
   /** The container's upper directory, read only, no symlink of which leads anywhere. */
@@ -122,35 +122,37 @@ const lowersOf = ({ container, depth }: Options) => container.lowers.slice(depth
 /** The working directory of a snapshot is beside what it holds. */
 const belowOf = ({ upper }: Overlay) => Path.join(Path.dirname(upper), "work")
 
-type Which = "attributes" | "now" | "later"
-
 const pipeOf = ({ child }: Shell, which: keyof typeof pipes): Duplex => child.pipes[pipes[which]] ?? new PassThrough()
 
-/** How it ended, once its output was read. */
-const ended = (shell: Shell, which: Which) => async (): Promise<Ended> => {
-  shell.child.stdin.write(`${which}\n`)
+/** How GNU tar ended. */
+const ended = async (shell: Shell, command: string): Promise<Ended> => {
+  shell.child.stdin.write(`${command}\n`)
   const { code, lines } = await answer(shell)
   return { code: code === "" ? null : Number(code), lines: lines.map((line) => line.replace(/^[^:]*tar: /, "")) }
 }
 
 /** They were started with the shell and wait: what it takes to start a program is over when there are names. */
-const reading = (shell: Shell, which: Which): Reading => {
+const reading = (shell: Shell, which: "attributes" | "now"): Reading => {
   const pipe = pipeOf(shell, which)
-  return { names: pipe, stdout: pipe, ended: ended(shell, which) }
+  return { names: pipe, stdout: pipe, ended: () => ended(shell, which) }
 }
 
-const runTar = (shell: Shell, which: Which): DiffSource.Run => {
-  const { ended, names, stdout } = reading(shell, which)
+const attributes = (shell: Shell): DiffSource.Run => {
+  const { ended, names, stdout } = reading(shell, "attributes")
   return (paths) => {
     names.end(paths)
     return { stdout, done: ended() }
   }
 }
 
-const later = (shell: Shell) => (where: string) => {
-  pipeOf(shell, "later").write(`${where}\n`)
-  return runTar(shell, "later")
-}
+const later =
+  (shell: Shell) =>
+  (where: "container" | "copy"): DiffSource.Run =>
+  (paths) => {
+    const pipe = pipeOf(shell, "later")
+    pipe.end(paths)
+    return { stdout: pipe, done: ended(shell, `later\n${where}`) }
+  }
 
 const fifo = "cp: a FIFO took the place of a file, and nobody writes to it"
 
@@ -210,11 +212,13 @@ const copyOnly = (shell: Shell) =>
   }, Effect.withSpan("Host.copy"))
 
 /** It says what it has to say where it reads, so that others may run meanwhile. */
-const put = (shell: Shell): Put => {
+const put = async (shell: Shell): Promise<Put> => {
+  shell.child.stdin.write("put\n")
+  await answer(shell)
   const tar = pipeOf(shell, "put")
-  tar.write("go\n")
   const lines = createInterface({ input: tar })[Symbol.asyncIterator]()
-  const said = answer({ lines })
+  // A connection that breaks is no answer.
+  const said = answer({ lines }).catch((): Answer => ({ code: "", lines: [] }))
   const done = Effect.flatMap(
     Effect.promise(() => said),
     ({ code, lines }) => {
@@ -289,13 +293,13 @@ export const open = Effect.fnUntraced(function* (shell: Shell, options: Options)
   return {
     upper: inside(container.upper),
     lower: lowers.length > 1 ? inside(belowOf(target)) : lowers[0],
-    inRoot: runTar(shell, "attributes"),
+    inRoot: attributes(shell),
     inUpper: () => reading(shell, "now"),
     later: later(shell),
-    put: () => {
+    put: Effect.promise(() => {
       isPut = true
       return put(shell)
-    },
+    }),
     touch: touch(shell),
     freeze: (cgroup) => freeze(shell, cgroup),
     merge: merge(shell, inside(container.upper)),

@@ -42,16 +42,7 @@ setpriv --pdeathsig KILL "$tar" -C / --hard-dereference "$@" <&3 >&3 3<&- 4<&- 5
 attributes=$!
 setpriv --pdeathsig KILL "$tar" -C "$upper" "$@" <&4 >&4 3<&- 4<&- 5<&- 7<&- &
 now=$!
-(
-  exec <&5 >&5 3<&- 4<&- 5<&- 7<&-
-  read -r where
-  case $where in container) cd "$upper" ;; copy) cd "$target" ;; esac
-  exec setpriv --pdeathsig KILL "$tar" "$@"
-) &
-later=$!
-(exec <&7 >&7 2>&7 3<&- 4<&- 5<&- 7<&-; read -r go; code=0; put || code=$?; echo "=$code") &
-put=$!
-exec 3<&- 4<&- 5<&- 7<&-
+exec 3<&- 4<&-
 cd "$upper"
 echo =0
 begun=
@@ -60,7 +51,13 @@ while read -r command; do
   case $command in
     attributes) wait "$attributes" || code=$? ;;
     now) wait "$now" || code=$? ;;
-    later) wait "$later" || code=$? ;;
+    later)
+      read -r where
+      case $where in container) where=$upper ;; copy) where=$target ;; esac
+      setpriv --pdeathsig KILL "$tar" -C "$where" "$@" <&5 >&5 5<&- 7<&- || code=$?
+      exec 5<&-
+      ;;
+    put) (put || code=$?; echo "=$code") <&7 >&7 2>&7 5<&- 7<&- & put=$!; exec 7<&- ;;
     merge) (cd "$home" && mount -t overlay -o "ro,lowerdir=$all$options" overlay "$upper") || code=$? ;;
     some)
       read -r size

@@ -31,18 +31,32 @@ const commitWith = Effect.fnUntraced(function* (container: Container.Container, 
 
 const ways = versions.flatMap((version) => (["auto", "containerd"] as const).map((differ) => ({ differ, version })))
 
+const small = "echo one > /one; rm /data/delete.txt"
+/** Files with several names are copied, or written to the disk, and not held in memory. */
+const linked = `${small}; ln /one /two`
+const mapped = ["--uidmap", "0:100000:65536", "--gidmap", "0:100000:65536"]
+
+/** The host has more than one way. */
+const containers: ReadonlyArray<readonly [string, string, ReadonlyArray<string>]> = [
+  ["a container", small, []],
+  ["a container whose files are copied", linked, []],
+  ["one in a user namespace", small, mapped],
+  ["one in a user namespace whose files are spooled", linked, mapped]
+]
+
 for (const { differ, version } of ways) {
+  const kinds = differ === "auto" && version === "2.x" ? containers : containers.slice(0, 1)
   describeDaemons(`laws of a commit on containerd ${version}, differ ${differ}`, () => {
     const services = Layer.merge(Host.layer(version), Layer.succeed(Commit.DefaultDiffer, differ))
     layer(services, { excludeTestServices: true })((it) => {
-      it.effect(
-        "leaves nothing whatever call fails, and however (laws 2 and 3); OpenSandbox: resumed after failures",
-        () =>
+      it.effect.each(kinds)(
+        "leaves nothing whatever call fails, and however (laws 2 and 3); OpenSandbox: resumed after failures (%s)",
+        ([, change, flags]) =>
           Effect.gen(function* () {
             const { base, containerd } = yield* Host.Host
             const tasks = yield* Tasks.Tasks
-            const container = yield* Container.run(containerd, { image: base.ref })
-            yield* container.exec("echo one > /one; rm /data/delete.txt")
+            const container = yield* Container.run(containerd, { image: base.ref, flags })
+            yield* container.exec(change)
             const before = yield* Inventory.take(containerd)
 
             /** An image that is visible is whole, and takes everything with it when it goes (law 2). */

@@ -46,12 +46,12 @@ const isKept = ({ command }: Process) => command.includes("read -r go")
 
 const options = { name: "law:1", differ: "host" } as const
 
-/** A container with something to copy, and what has to be so again when a commit has failed. */
-const started = Effect.gen(function* () {
+/** A container with something to read, and what has to be so again when a commit has failed. */
+const started = Effect.fnUntraced(function* (size: "small" | "large") {
   const { base, containerd } = yield* Host.Host
   const container = yield* Container.run(containerd, { image: base.ref })
   yield* container.exec("mkdir /many; for i in $(seq 3000); do echo $i > /many/$i; done; rm /data/delete.txt")
-  yield* container.exec("head -c 100000000 /dev/urandom > /big")
+  if (size === "large") yield* container.exec("head -c 100000000 /dev/urandom > /big")
   const state = Effect.gen(function* () {
     const inventory = yield* Inventory.take(containerd)
     return {
@@ -65,30 +65,38 @@ const started = Effect.gen(function* () {
   return { container, containerd, state }
 })
 
-/** The first of our processes that runs such a command. */
-const meet = Effect.fnUntraced(function* (command: RegExp) {
+/** The first of our processes that runs such a command, while none runs the other one. */
+const meet = Effect.fnUntraced(function* (command: RegExp, other = /^$/) {
   for (let i = 0; i < 2000; i++) {
-    const found = descendants().find((one) => command.test(one.command))
-    if (found !== undefined) return found
+    const all = descendants()
+    const found = all.find((one) => command.test(one.command))
+    if (found !== undefined && !all.some((one) => other.test(one.command))) return found
     yield* sleep(2)
   }
   return yield* Effect.die(new Error(`nobody runs ${command}`))
 })
 
+const copying = /^cp -dR/
+const tarOfLayer = /^tar -C \/\S+ -c -f - /
+
 const killed = [
-  ["the copy", /^cp -dR/, (one: Process) => one.pid],
-  ["the copy's shell", /^cp -dR/, (one: Process) => one.parent],
-  ["the copy and its shell", /^cp -dR/, (one: Process) => -one.parent],
-  ["tar", /^tar -C/, (one: Process) => one.pid]
+  ["the copy", "large", copying, (one: Process) => one.pid],
+  ["the copy's shell", "large", copying, (one: Process) => one.parent],
+  ["the copy and its shell", "large", copying, (one: Process) => -one.parent],
+  ["the tar of the copy", "large", tarOfLayer, (one: Process) => one.pid],
+  ["the tar that reads", "small", tarOfLayer, (one: Process) => one.pid],
+  ["the tar that compares", "small", /^tar -C \/ /, (one: Process) => one.pid],
+  ["the tar that writes", "small", /^tar -C \S+ -x/, (one: Process) => one.pid],
+  ["the shell of the tar that writes", "small", /^tar -C \S+ -x/, (one: Process) => one.parent]
 ] as const
 
 describeDaemons("a commit by the host that ends early", () => {
   layer(Host.layer("2.x"), { excludeTestServices: true })((it) => {
-    it.effect(
-      "leaves a running container and nothing else, whenever it is interrupted",
-      () =>
+    it.effect.each(["small", "large"] as const)(
+      "leaves a running container and nothing else, whenever it is interrupted (a %s change)",
+      (size) =>
         Effect.gen(function* () {
-          const { container, containerd, state } = yield* started
+          const { container, containerd, state } = yield* started(size)
           const before = yield* state
           const ends = new Set<string>()
           const whole = yield* Commit.commit({ ...options, container: container.id })
@@ -114,16 +122,17 @@ describeDaemons("a commit by the host that ends early", () => {
       120_000
     )
 
-    it.effect.each(killed)("leaves the same, and says so, when somebody kills %s", ([, command, whom]) =>
+    it.effect.each(killed)("leaves the same, and says so, when somebody kills %s", ([, size, command, whom]) =>
       Effect.gen(function* () {
-        const { container, state } = yield* started
+        const { container, state } = yield* started(size)
         const before = yield* state
         const fiber = yield* Effect.forkChild(Effect.flip(Commit.commit({ ...options, container: container.id })))
-        const found = yield* meet(command)
+        if (size === "large") yield* meet(copying)
+        const found = yield* meet(command, command === tarOfLayer ? copying : undefined)
         process.kill(whom(found), "SIGKILL")
         const error = yield* Fiber.join(fiber)
         assert.strictEqual(error.reason._tag, "LayerError", error.message)
-        assert.match(error.message, /cp could not copy|GNU tar could not read/)
+        assert.match(error.message, /(cp|tar) could not copy|GNU tar could not read|reading from GNU tar/)
         assert.deepStrictEqual(yield* state, before)
         const again = yield* Commit.commit({ ...options, container: container.id })
         assert.isTrue(Option.isSome(again.layer))
