@@ -128,6 +128,7 @@ const isChosenAfterRestarts = Effect.gen(function* () {
   assert.strictEqual(yield* found, third.id, "the newest")
   yield* third.remove
   const committed = yield* Commit.commit({ container: yield* found, name: "attempt:1" })
+  yield* untilKnown("attempt:1", committed.config)
   const next = yield* pod.run({ name: "next", image: committed.image.name })
   assert.strictEqual(yield* next.exec("cat /attempt"), "1\n")
 }).pipe(Effect.scoped)
