@@ -49,10 +49,14 @@ const emptyTarget = ({ target: { _tag } }: Stable, { target }: Prepared, { snaps
 
 const capture = Effect.fnUntraced(function* (source: Source, prepared: Prepared, base: Base, request: Request) {
   const lost: Array<Lost> = []
-  const stable = yield* read({ source, prepared, request, report: (one) => lost.push(one) })
+  const stable: Stable = yield* read({ source, prepared, request, report: (one) => lost.push(one) })
   const { reader, target: holds } = stable
   const found = lost.length
   const layer = yield* layerOf(stable, source, base, request)
+  if (Option.isNone(layer)) {
+    const dropping = Effect.andThen(stable.still ?? Effect.void, prepared.dropTarget)
+    yield* Effect.forkScoped(dropping, { startImmediately: true })
+  }
   // What could not be written, or was edited on its way, is other in the target.
   const isOther = Option.isNone(layer) || lost.length > found || edits(source, request).length > 0
   const settle = isOther || holds._tag !== "layer" ? undefined : holds.settle

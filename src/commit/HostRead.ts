@@ -7,6 +7,7 @@
 import * as Path from "node:path"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import * as ChownPass from "../host/ChownPass.ts"
@@ -43,6 +44,8 @@ export interface Stable {
   readonly changes: DirectoryDiff.Changes
   readonly tar: Stream.Stream<Uint8Array, LayerError>
   readonly target: Holds
+  /** Waits until nothing writes into the target any more. */
+  readonly still?: Effect.Effect<void> | undefined
 }
 
 /** What the target holds: of `layer`, what the tar says, once `settle` is done. */
@@ -78,7 +81,8 @@ const settle = Effect.fnUntraced(function* (
   upper: string,
   unlisted: ReadonlyArray<RawPath.RawPath>
 ) {
-  if (unlisted.length > 0) yield* reader.touch(yield* prune(upper, unlisted))
+  if (unlisted.length === 0) return
+  yield* Effect.forEach(yield* prune(upper, unlisted), reader.touch, { discard: true })
 })
 
 /** The container may go on. */
@@ -112,7 +116,7 @@ const fromMemory = Effect.fnUntraced(function* (
     settle: Effect.andThen(put.done, settle(reader, prepared.upper, unlisted))
   })
   const target = put === undefined ? nothing : unlisted === undefined ? other : settled(put, unlisted)
-  return { reader, changes, tar, target } satisfies Stable
+  return { reader, changes, tar, target, still: put && Effect.ignore(put.done) } satisfies Stable
 })
 
 /** Beside what the target holds, and gone with it. */
@@ -126,6 +130,14 @@ const fromDisk = Effect.fnUntraced(function* (
   const { changes } = yield* HostDiff.diff(options, compared)
   yield* Spool.write(HostDiff.write(changes, options, reader.later("container")), spool)
   return { reader, changes, tar: Spool.read(spool), target: nothing } satisfies Stable
+})
+
+/** The layer is written from memory, so what the target holds is settled beside that. */
+const settling = Effect.fnUntraced(function* (stable: Stable) {
+  const { changes, target } = stable
+  if (target._tag !== "layer" || changes.length === 0) return stable
+  const settled = yield* Effect.forkScoped(target.settle, { startImmediately: true })
+  return { ...stable, target: { _tag: "layer", settle: Fiber.join(settled) } } satisfies Stable
 })
 
 /** Reads a container that does not change meanwhile. Gives what is left to do when it may change again. */
@@ -148,10 +160,8 @@ const readStill = Effect.fnUntraced(function* (job: Job, reader: Reader.Reader, 
   )
   // One that does not run may have been started.
   if (gone !== undefined) return fromCopy(job, reader, gone, wanted(source, request) ? compared : undefined)
-  const stable = (yield* Deferred.await(isLarge))
-    ? yield* fromDisk(job, reader, options, compared)
-    : yield* fromMemory(job, reader, options, compared, ahead, put)
-  return Effect.succeed(stable)
+  if (yield* Deferred.await(isLarge)) return Effect.succeed(yield* fromDisk(job, reader, options, compared))
+  return settling(yield* fromMemory(job, reader, options, compared, ahead, put))
 }, Effect.withSpan("Host.read"))
 
 const byStill = Effect.fnUntraced(function* (job: Job) {

@@ -4,9 +4,11 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
 import { prepareTarget } from "../core/ApplyLayer.ts"
 import type { Active } from "../core/Snapshotter.ts"
 import * as Freezer from "../host/Freezer.ts"
@@ -26,6 +28,8 @@ export interface Prepared {
   readonly freeze: Freeze | undefined
   /** Where the container's files are copied to. */
   readonly target: Active
+  /** It is not needed, and need not wait for the end of the commit. */
+  readonly dropTarget: Effect.Effect<void>
   readonly upper: string
   readonly container: Overlay.Overlay
   /** How many of its lower directories go into the layer, too. */
@@ -77,11 +81,12 @@ export const makeReady = Effect.fnUntraced(function* (source: Source, below: Bel
   const { snapshot, snapshotter } = source
   const since = Date.now()
   const gnuTar = yield* findTar
+  const ofTarget = yield* Scope.fork(yield* Effect.scope)
   const { depth, mounts, shell, target } = yield* Effect.all(
     {
       depth: depthOf(source, below),
       mounts: snapshotter.mounts(snapshot.name),
-      target: prepareTarget(snapshotter, below.target),
+      target: Scope.provide(prepareTarget(snapshotter, below.target), ofTarget),
       shell: Shell.take
     },
     { concurrency: "unbounded" }
@@ -101,6 +106,7 @@ export const makeReady = Effect.fnUntraced(function* (source: Source, below: Bel
     reader,
     freeze: cgroup && (yield* reader).freeze(cgroup),
     target,
+    dropTarget: Effect.uninterruptible(Scope.close(ofTarget, Exit.void)),
     upper: copy.upper,
     container,
     depth,

@@ -6,20 +6,19 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as ContentStore from "../core/ContentStore.ts"
 import * as ImageDocuments from "../core/ImageDocuments.ts"
 import type { Image } from "../core/Images.ts"
 import { hold } from "../core/Leases.ts"
 import * as ChainId from "../oci/ChainId.ts"
 import type * as Descriptor from "../oci/Descriptor.ts"
 import * as ImageConfig from "../oci/ImageConfig.ts"
-import * as Index from "../oci/Index.ts"
 import type * as Manifest from "../oci/Manifest.ts"
 import * as MediaType from "../oci/MediaType.ts"
 import * as Platform from "../oci/Platform.ts"
 import { ParentIncomplete, ParentMismatch, ParentNotFound } from "./CommitError.ts"
 import { holdBlobs } from "./HoldBlobs.ts"
 import type { Request } from "./Options.ts"
+import { readConfig, readIndex, readManifest } from "./ParentDocuments.ts"
 import type { Source } from "./Resolve.ts"
 
 /** What the new image builds on. */
@@ -58,12 +57,16 @@ const chainIdOf = (config: ImageConfig.ImageConfig) => ChainId.fromDiffIds(Image
 const standsOn = (source: Source, config: ImageConfig.ImageConfig): boolean =>
   source.below.includes(Option.getOrElse(chainIdOf(config), () => ""))
 
+const readBoth = Effect.fnUntraced(function* (descriptor: Descriptor.Descriptor) {
+  const manifest = yield* readManifest(descriptor)
+  return { manifest, config: yield* readConfig(manifest) } satisfies ImageDocuments.ImageDocuments
+})
+
 /** Of an index, the manifest that was asked for, else the one whose layers the container's snapshot has below. */
 const choose = Effect.fnUntraced(function* (image: Image, source: Source, request: Request) {
-  const bytes = yield* ContentStore.readBytes(image.target)
-  const index = yield* Effect.fromResult(Index.decode(bytes, image.target.mediaType))
+  const index = yield* readIndex(image.target)
   for (const descriptor of ImageDocuments.candidates(index.value, request.platform)) {
-    const found = yield* ImageDocuments.read(descriptor).pipe(
+    const found = yield* readBoth(descriptor).pipe(
       Effect.asSome,
       // Usually only one platform of an index has been pulled.
       Effect.catchReason("ContainerdError", "NotFound", () => Effect.succeedNone)
@@ -92,9 +95,9 @@ const readImage = Effect.fnUntraced(function* (image: Image, source: Source, req
       message: `the image ${image.name} is a ${mediaType}, which is no image manifest`
     })
   }
-  const [manifest] = yield* Effect.all([ImageDocuments.readManifest(image.target), hold(image.target)], together)
+  const [manifest] = yield* Effect.all([readManifest(image.target), hold(image.target)], together)
   const [config, missing] = yield* Effect.all(
-    [ImageDocuments.readConfig(manifest), holdBlobs(manifest.descriptor, blobsOf(manifest.value))],
+    [readConfig(manifest), holdBlobs(manifest.descriptor, blobsOf(manifest.value))],
     together
   )
   return { config, manifest, missing }

@@ -6,11 +6,12 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import type { Attachment } from "../core/Containers.ts"
-import { type Image, Images } from "../core/Images.ts"
+import type { Attachment, Container } from "../core/Containers.ts"
+import * as Images from "../core/Images.ts"
 import { type Info, type Snapshotter, Snapshotters } from "../core/Snapshotter.ts"
 import { type Status, Tasks } from "../core/Tasks.ts"
 import * as IdMap from "../layer/IdMap.ts"
+import type { Digest } from "../oci/Digest.ts"
 import type { ContainerConfig } from "../oci/ImageConfig.ts"
 import * as RuntimeSpec from "../oci/RuntimeSpec.ts"
 import { ParentNotFound, SnapshotNotFound } from "./CommitError.ts"
@@ -22,7 +23,7 @@ import { step } from "./Run.ts"
 export interface Source {
   readonly id: string
   /** The record of the image that it was made from; none for a container without an image. */
-  readonly image: Option.Option<Image>
+  readonly image: Option.Option<Images.Image>
   readonly status: Status
   /** Of its first process, as the daemon sees it; 0 when it has none. */
   readonly pid: number
@@ -67,16 +68,21 @@ const findSnapshot = Effect.fnUntraced(function* (snapshotter: Snapshotter, key:
   )
 })
 
-const findImage = Effect.fnUntraced(function* (name: string) {
-  if (name === "") return Option.none<Image>()
-  const images = yield* Images
-  return yield* images.get(name).pipe(
-    Effect.asSome,
-    Effect.catchReason("ContainerdError", "NotFound", () => {
-      const message = `the container's image ${name} is not here any more: pull it again, or name another record of it as the parent`
-      return new ParentNotFound({ message })
-    })
-  )
+/** Of several records that point to it any will do. */
+const imageByDigest = Effect.fnUntraced(function* (digest: Digest) {
+  const images = yield* Images.Images
+  const [first] = yield* images.list([`target.digest==${JSON.stringify(digest)}`])
+  return Option.fromUndefinedOr(first)
+})
+
+const findImage = Effect.fnUntraced(function* ({ image: recorded, imageDigest }: Container, parent?: string) {
+  const name = parent ?? imageDigest ?? recorded
+  if (name === "") return Option.none<Images.Image>()
+  const byDigest = parent === undefined && imageDigest !== undefined
+  const image = yield* byDigest ? imageByDigest(imageDigest) : Images.find(name)
+  if (Option.isSome(image)) return image
+  const message = `the container's image ${name} is not here any more: pull it again, or name another record of it as the parent`
+  return yield* new ParentNotFound({ message })
 })
 
 /** moby puts the mount points that it makes into a snapshot between the image's and the container's. */
@@ -133,8 +139,8 @@ export const resolve = Effect.fnUntraced(function* (request: Request) {
   const { image, snapshot, task } = yield* Effect.all(
     {
       snapshot: findSnapshot(snapshotter, key),
-      task: tasks.get(container.id),
-      image: findImage(request.parent ?? container.image)
+      task: container.task === undefined ? tasks.get(container.id) : Effect.succeed(container.task),
+      image: findImage(container, request.parent)
     },
     { concurrency: "unbounded" }
   )

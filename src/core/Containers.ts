@@ -6,8 +6,10 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
+import type { Digest } from "../oci/Digest.ts"
 import type { ContainerConfig } from "../oci/ImageConfig.ts"
 import type { ContainerdError } from "./ContainerdError.ts"
+import type { Task } from "./Tasks.ts"
 
 /** A document that the owner of a container keeps with images made of it. Labels of content let them find each other. */
 export interface Attachment {
@@ -24,6 +26,10 @@ export interface Container {
   readonly labels: Readonly<Record<string, string>>
   /** The *name* of the image; it may have been deleted since, or stand for another image now. `""` for none. */
   readonly image: string
+  /** What the record of its image points to, where the owner knows the image by that and not by a name (Docker). */
+  readonly imageDigest?: Digest | undefined
+  /** Its task as its owner has just told it (Docker); elsewhere the tasks are asked. */
+  readonly task?: Task | undefined
   /** `io.containerd.runc.v2`, …; of Docker the engine's own name for it. */
   readonly runtime: string
   /** The program that it runs, where that is told: `/usr/local/bin/runsc`. */

@@ -11,7 +11,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { ContainerdError, FailedPrecondition, Unimplemented } from "../core/ContainerdError.ts"
 import { type Attachment, type Container, Containers } from "../core/Containers.ts"
-import { Images } from "../core/Images.ts"
+import type { Status } from "../core/Tasks.ts"
 import * as Digest from "../oci/Digest.ts"
 import * as ImageConfig from "../oci/ImageConfig.ts"
 import * as Json from "../oci/Json.ts"
@@ -29,13 +29,14 @@ const configOf = ({ Config }: EngineApi.Container) =>
       })
   )
 
-/** The name that the engine has for the image in containerd now; it keeps one under any circumstances. */
-const imageNameOf = Effect.fnUntraced(function* ({ Image }: EngineApi.Container) {
-  if (Image === "") return ""
-  const images = yield* Images
-  const [first] = yield* images.list([`target.digest==${JSON.stringify(Image)}`])
-  return first?.name ?? `moby-dangling@${Image}`
-})
+/** A container that waits to be restarted has no process. */
+const statuses: Readonly<Record<string, Status>> = {
+  created: "none",
+  running: "running",
+  paused: "paused",
+  restarting: "stopped",
+  exited: "stopped"
+}
 
 /** Nothing of a container that is going away may be read: Docker refuses it, too, in these words. */
 const uncommittable = ({ Id, State }: EngineApi.Container): string | undefined => {
@@ -108,7 +109,9 @@ const toContainer = Effect.fnUntraced(function* (
     labels: config.Labels ?? {},
     createdAt: millisOf(inspected.Created),
     directory: `${rootDirectory}/containers/${inspected.Id}`,
-    image: yield* imageNameOf(inspected),
+    image: "",
+    imageDigest: inspected.Image === "" ? undefined : inspected.Image,
+    task: { status: statuses[inspected.State.Status] ?? "unknown", pid: inspected.State.Pid },
     runtime,
     runtimeProgram: programOf(runtime),
     snapshotter: inspected.Driver,
@@ -128,12 +131,10 @@ const noFilters = new ContainerdError({
 
 const make = Effect.gen(function* () {
   const engine = yield* EngineApi.EngineApi
-  const images = yield* Images
   const known = yield* Effect.cached(Effect.map(engine.info, engineOf))
   const get = (id: string) =>
     Effect.all([engine.inspect(id), known], { concurrency: 2 }).pipe(
-      Effect.flatMap(([inspected, known]) => toContainer(inspected, known)),
-      Effect.provideService(Images, images)
+      Effect.flatMap(([inspected, known]) => toContainer(inspected, known))
     )
   /** One may be gone before it is looked at. */
   const getOption = (id: string) =>
@@ -158,4 +159,4 @@ const make = Effect.gen(function* () {
   })
 })
 
-export const layer: Layer.Layer<Containers, never, EngineApi.EngineApi | Images> = Layer.effect(Containers, make)
+export const layer: Layer.Layer<Containers, never, EngineApi.EngineApi> = Layer.effect(Containers, make)

@@ -21,6 +21,7 @@ import {
   Unavailable,
   Unknown
 } from "../core/ContainerdError.ts"
+import { Digest } from "../oci/Digest.ts"
 import * as Json from "../oci/Json.ts"
 
 /** Of `GET /containers/{id}/json`, what a commit needs to know. */
@@ -30,10 +31,15 @@ export const Container = Schema.Struct({
   /** As RFC 3339 has it, in UTC. */
   Created: Schema.String,
   /** The digest of what the image's name stood for: of a multi-platform image that of its index. `""` for none. */
-  Image: Schema.String,
+  Image: Schema.Union([Digest, Schema.Literal("")]),
   /** The snapshotter. */
   Driver: Schema.String,
-  State: Schema.Struct({ Dead: Schema.Boolean, Status: Schema.String }),
+  State: Schema.Struct({
+    Dead: Schema.Boolean,
+    Status: Schema.String,
+    /** Of its first process; 0 for none. */
+    Pid: Schema.Int
+  }),
   Mounts: Schema.Array(Schema.Struct({ Destination: Schema.String })),
   HostConfig: Schema.Struct({
     /** A name of the engine's own, or that of a shim; none in records of old engines. */

@@ -15,7 +15,7 @@ import type { Lost } from "../layer/Concession.ts"
 import * as DiffSource from "../layer/DiffSource.ts"
 import type { GnuTar } from "../layer/GnuTar.ts"
 import { LayerError } from "../layer/LayerError.ts"
-import * as RawPath from "../layer/RawPath.ts"
+import type * as RawPath from "../layer/RawPath.ts"
 import * as Freezer from "./Freezer.ts"
 import { HostUnavailable } from "./HostUnavailable.ts"
 import type { Overlay } from "./Overlay.ts"
@@ -37,7 +37,7 @@ export interface Put {
   readonly done: Effect.Effect<void, LayerError>
 }
 
-/** Each of these is good for one time. */
+/** Each of these is good for one time, but for `touch`. */
 export interface Reader {
   /** GNU tar in `/`, with the content of each name. */
   readonly inRoot: DiffSource.Run
@@ -47,8 +47,8 @@ export interface Reader {
   readonly later: (where: "container" | "copy") => DiffSource.Run
   /** Puts a tar into the target; what is there is taken out again by {@link copy}. */
   readonly put: Effect.Effect<Put>
-  /** Gives directories of the target their times. */
-  readonly touch: (directories: ReadonlyArray<Timed>) => Effect.Effect<void, LayerError>
+  /** Gives a directory of the target its time. */
+  readonly touch: (directory: Timed) => Effect.Effect<void, LayerError>
   /** The container's upper directory, read only, no symlink of which leads anywhere. */
   readonly upper: string
   /** What the layer stands on as one directory, which nobody changes; none when it stands on nothing. */
@@ -193,17 +193,12 @@ const copy = (shell: Shell): Effect.Effect<ReadonlyArray<Lost>, LayerError> =>
     return yield* new LayerError({ kind: "files", message: `cp could not copy the container's files: ${said}` })
   })
 
-/** A command that takes bytes. */
-const ask = (shell: Shell, command: string, bytes: Uint8Array) =>
-  Effect.promise(() => {
-    shell.child.stdin.write(`${command}\n${bytes.length}\n`)
-    shell.child.stdin.write(bytes)
-    return answer(shell)
-  })
-
 const copyOnly = (shell: Shell) =>
   Effect.fnUntraced(function* (paths: ReadonlyArray<RawPath.RawPath>) {
-    const { code, lines } = yield* ask(shell, "some", DiffSource.listed(paths))
+    const bytes = DiffSource.listed(paths)
+    shell.child.stdin.write(`some\n${bytes.length}\n`)
+    shell.child.stdin.write(bytes)
+    const { code, lines } = yield* Effect.promise(() => answer(shell))
     if (["0", "1", "2"].includes(code) && lines.every(isRace) && (code === "0" || lines.length > 0)) {
       return lines.filter((line) => !line.startsWith("tar: Exiting")).map(toLost)
     }
@@ -243,14 +238,16 @@ const seconds = (nanos: bigint) => {
   return `${(nanos - fraction) / 1_000_000_000n}.${String(fraction).padStart(9, "0")}`
 }
 
+/** For `printf '%b'`: a line of printable ASCII. */
+const escaped = (path: RawPath.RawPath) =>
+  path.replace(/[^ -[\]-~]/g, (char) => `\\0${char.charCodeAt(0).toString(8).padStart(3, "0")}`)
+
 const touch = (shell: Shell) =>
-  Effect.fnUntraced(function* (directories: ReadonlyArray<Timed>) {
-    if (directories.length === 0) return
-    const pairs = directories.map(({ mtime, path }) => `@${seconds(mtime)}\0./${path}\0`)
-    const bytes = RawPath.toBytes(pairs.join(""))
-    const { code, lines } = yield* ask(shell, "touch", bytes)
+  Effect.fnUntraced(function* ({ mtime, path }: Timed) {
+    shell.child.stdin.write(`touch\n@${seconds(mtime)}\n${escaped(path)}\n`)
+    const { code, lines } = yield* Effect.promise(() => answer(shell))
     if (code === "0") return
-    const message = `touch could not give directories their times: ${lines.slice(0, 5).join("; ")}`
+    const message = `touch could not give a directory its time: ${lines.slice(0, 5).join("; ")}`
     return yield* new LayerError({ kind: "files", message })
   })
 

@@ -32,8 +32,10 @@ case $freezer in
   ?*) (trap '' HUP INT TERM; exec >/dev/null 2>&1 3<&- 4<&- 5<&- 7<&-; read -r thawed <&6 || echo "$thaw" >"$freezer") & ;;
 esac
 exec 6<&-
-mount --bind -o ro,nosymfollow,nodev "$upper" "$upper"
+mount --bind -o ro,nosymfollow,nodev "$upper" "$upper" &
+mounting=$!
 mount --bind -o nosymfollow,nodev "$target" "$target"
+wait "$mounting"
 cd "$home"
 case $lowers in *:*) mount -t overlay -o "ro,lowerdir=$lowers$options" overlay "$below" ;; esac
 put() { setpriv --pdeathsig KILL "$tar" -C "$target" -x -f - -P -p --delay-directory-restore --numeric-owner \\
@@ -66,7 +68,10 @@ while read -r command; do
         setpriv --pdeathsig KILL "$tar" "$@" || [ "$?" -le 2 ] || echo "tar: it was ended by a signal" >&2
       } | put || code=$?
       ;;
-    touch) read -r size; head -c "$size" | (cd "$target" && xargs -0 -n 2 touch -h -d) || code=$? ;;
+    touch)
+      read -r time; read -r path
+      (cd "$target" && exec touch -h -d "$time" "./$(printf '%b/' "$path")") || code=$?
+      ;;
     spoiled) begun=yes; wait "$put" || : ;;
     copy)
       case $begun in ?*) find "$target" -xdev -mindepth 1 -delete ;; esac

@@ -1,6 +1,6 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect, Tracer } from "effect"
-import { Commit } from "effect-containerd"
+import { Effect, Layer, Tracer } from "effect"
+import { Commit, Containerd } from "effect-containerd"
 import * as Container from "../support/Container.ts"
 import { describeDaemons } from "../support/Daemons.ts"
 import * as Host from "../support/Host.ts"
@@ -24,8 +24,8 @@ const callsOf = Effect.fnUntraced(function* (options: Commit.CommitOptions) {
 const byTheDaemon = {
   "Containers.Get": 1,
   "Content.Info": 4,
-  // The parent's manifest and config, and the layer: whether the runtime's own files are in it.
-  "Content.Read": 3,
+  // The layer: whether the runtime's own files are in it.
+  "Content.Read": 1,
   "Content.Write": 2,
   "Diff.Apply": 1,
   "Diff.Diff": 1,
@@ -46,6 +46,7 @@ const byTheDaemon = {
 }
 
 const {
+  "Content.Read": _read,
   "Diff.Apply": _apply,
   "Diff.Diff": _diff,
   "Snapshots.Remove": _view,
@@ -56,7 +57,15 @@ const {
 } = byTheDaemon
 
 /** On the host: the container is frozen and the layer is written from here, with its diffID. */
-const byTheHost = { ...kept, "Content.Info": 3, "Content.Read": 2, "Content.Write": 3 }
+const byTheHost = { ...kept, "Content.Info": 3, "Content.Write": 3 }
+
+/** The first commit from a daemon reads the parent's manifest and config. */
+const first = (calls: Readonly<Record<string, number>>) => ({
+  ...calls,
+  "Content.Read": (calls["Content.Read"] ?? 0) + 2
+})
+
+const another = Effect.map(Host.Host, ({ containerd: { address } }) => Containerd.layer({ address }))
 
 const ways = [
   ["containerd", byTheDaemon],
@@ -72,7 +81,7 @@ describeDaemons("calls of a commit", () => {
         yield* container.exec("echo one > /one")
         assert.deepStrictEqual(
           yield* callsOf({ container: container.id, name: `calls-${differ}:1`, differ }),
-          smallChange
+          first(smallChange)
         )
         // An interface definition that was loaded, a connection that was made: nothing of it is a call.
         yield* container.exec("echo two > /two")
@@ -80,7 +89,7 @@ describeDaemons("calls of a commit", () => {
           yield* callsOf({ container: container.id, name: `calls-${differ}:2`, differ }),
           smallChange
         )
-      })
+      }).pipe(Effect.provide(Layer.unwrap(another)))
     )
 
     it.effect.each(ways)(
@@ -105,7 +114,7 @@ describeDaemons("calls of a commit", () => {
             "Snapshots.Remove": differ === "host" ? 1 : 2
           }
           assert.deepStrictEqual(found, expected)
-        })
+        }).pipe(Effect.provide(Layer.unwrap(another)))
     )
   })
 })

@@ -3,7 +3,6 @@ import { Effect, Layer, Stream } from "effect"
 import { checkCommittable } from "../../src/commit/FindContainer.ts"
 import { check } from "../../src/commit/Options.ts"
 import { Containers } from "../../src/core/Containers.ts"
-import { Images } from "../../src/core/Images.ts"
 import * as DockerContainers from "../../src/docker/DockerContainers.ts"
 import * as EngineApi from "../../src/docker/EngineApi.ts"
 import * as RuntimeSpec from "../../src/oci/RuntimeSpec.ts"
@@ -14,7 +13,7 @@ const inspected = {
   Created: "2026-11-27T12:00:00.123456789Z",
   Image: "",
   Driver: "overlayfs",
-  State: { Dead: false, Status: "running" },
+  State: { Dead: false, Status: "running", Pid: 7 },
   Mounts: [{ Destination: "/volume" }],
   HostConfig: { Tmpfs: { "/memory": "" } },
   Config: { Hostname: "h", Env: ["A=<&>\u2028"], Labels: {}, Healthcheck: { Interval: 9007199254740993n } }
@@ -28,14 +27,11 @@ const get = (fields: Partial<EngineApi.Container> = {}) =>
     Effect.provide(
       DockerContainers.layer.pipe(
         Layer.provide(
-          Layer.merge(
-            Layer.mock(EngineApi.EngineApi, {
-              inspect: () => Effect.succeed({ ...inspected, ...fields }),
-              list: Effect.succeed(["c1"]),
-              info: Effect.succeed({ DockerRootDir: "/docker", DriverStatus: null })
-            }),
-            Layer.mock(Images, { list: () => Effect.succeed([]) })
-          )
+          Layer.mock(EngineApi.EngineApi, {
+            inspect: () => Effect.succeed({ ...inspected, ...fields }),
+            list: Effect.succeed(["c1"]),
+            info: Effect.succeed({ DockerRootDir: "/docker", DriverStatus: null })
+          })
         )
       )
     )
@@ -43,9 +39,9 @@ const get = (fields: Partial<EngineApi.Container> = {}) =>
 
 describe("containers of a Docker Engine", () => {
   it.effect.each([
-    [{ Dead: false, Status: "removing" }, "You cannot commit container c1 which is being removed"],
-    [{ Dead: true, Status: "removing" }, "You cannot commit container c1 which is Dead"],
-    [{ Dead: true, Status: "dead" }, "You cannot commit container c1 which is Dead"]
+    [{ Dead: false, Status: "removing", Pid: 0 }, "You cannot commit container c1 which is being removed"],
+    [{ Dead: true, Status: "removing", Pid: 0 }, "You cannot commit container c1 which is Dead"],
+    [{ Dead: true, Status: "dead", Pid: 0 }, "You cannot commit container c1 which is Dead"]
   ] as const)("%j is refused in Docker's words, and listed", ([State, message]) =>
     Effect.gen(function* () {
       const { all, one } = yield* get({ State })
@@ -55,10 +51,18 @@ describe("containers of a Docker Engine", () => {
     })
   )
 
-  it.effect.each(["created", "running", "paused", "restarting", "exited"])("%s is taken", (Status) =>
+  it.effect.each([
+    ["created", "none", 0],
+    ["running", "running", 7],
+    ["paused", "paused", 7],
+    ["restarting", "stopped", 0],
+    ["exited", "stopped", 0],
+    ["of another engine", "unknown", 7]
+  ] as const)("%s is taken: %s", ([Status, status, Pid]) =>
     Effect.gen(function* () {
-      const { one } = yield* get({ State: { Dead: false, Status } })
+      const { one } = yield* get({ State: { Dead: false, Status, Pid } })
       yield* checkCommittable(one, yield* check({ container: "web" }))
+      assert.deepStrictEqual(one.task, { status, pid: Pid })
     })
   )
 
