@@ -32,6 +32,18 @@ export const pool = (size: number): Pool => {
   }
 }
 
+/**
+ * Lends bytes that nobody else has any part of the memory of: that is free once they came back. The garbage collector
+ * would walk through all that lives before it frees it, again and again while a large layer passes.
+ */
+export const once = <Bytes extends Uint8Array>(bytes: Bytes): Bytes => {
+  const { buffer, length } = bytes
+  // Of small ones Node has several in one piece of memory.
+  const isAlone = length === buffer.byteLength || buffer.byteLength > Buffer.poolSize
+  if (buffer instanceof ArrayBuffer && isAlone) loans.set(buffer, { left: length, end: () => void buffer.transfer(0) })
+  return bytes
+}
+
 /** Says, once for each byte, that nobody reads them any more. Bytes that are not lent are nobody's business. */
 export const giveBack = (bytes: Uint8Array): void => {
   const loan = loans.get(bytes.buffer)

@@ -101,7 +101,7 @@ export const compressChunks =
     const atOnce = Math.min(cores, threads())
     const compress = (chunk: Chunk) =>
       Effect.tryPromise({
-        try: () => engines[compression](level, chunk.bytes).finally(chunk.release),
+        try: () => engines[compression](level, chunk.bytes).finally(chunk.release).then(LentBytes.once),
         catch: (cause) => new LayerError({ kind: "compression", message: `${compression}: ${String(cause)}`, cause })
       })
     return Stream.suspend(() => {

@@ -6,6 +6,7 @@
 import * as NodeStream from "@effect/platform-node/NodeStream"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import * as LentBytes from "../internal/LentBytes.ts"
 import * as ChildProcess from "./ChildProcess.ts"
 import type { Chunk } from "./CompressChunks.ts"
 import type { Engine } from "./Compressor.ts"
@@ -71,6 +72,7 @@ export const compressWith =
           onError: (cause) => new LayerError({ kind: "files", message: `${program}: ${String(cause)}`, cause })
         })
         return output.pipe(
+          Stream.map(LentBytes.once),
           Stream.concat(Stream.fromEffectDrain(ended(child, program))),
           Stream.merge(Stream.fromEffectDrain(written))
         )

@@ -14,8 +14,7 @@ import { versionOf } from "./ChildProcess.ts"
 export type Engine = "node" | "igzip" | "pigz" | "zstd"
 
 /**
- * `auto` is `igzip` for gzip where that is in the PATH and no level is given, and `node` otherwise, which nothing else
- * outdoes by enough to start a program.
+ * `auto` is `igzip` for gzip and `zstd` for zstd, where that is in the PATH and no level is given, and `node` otherwise.
  */
 export type Compressor = "auto" | Engine
 
@@ -56,11 +55,15 @@ export const isAvailable = (compressor: Compressor): Effect.Effect<boolean> =>
     ? Effect.succeed(true)
     : Effect.map(versionOf(compressor), (version) => version !== "")
 
+/** In a whole commit, where Node has other things to do. */
+const quickest = { gzip: "igzip", zstd: "zstd" } as const
+
 /** The engine that `auto` stands for. */
 export const choose = ({ compressor = "node", level }: Settings, compression: Packed): Effect.Effect<Engine> => {
   if (compressor !== "auto") return Effect.succeed(compressor)
-  if (compression !== "gzip" || level !== undefined) return Effect.succeed("node")
-  return Effect.map(isAvailable("igzip"), (isThere) => (isThere ? "igzip" : "node"))
+  if (level !== undefined) return Effect.succeed("node")
+  const program = quickest[compression]
+  return Effect.map(isAvailable(program), (isThere) => (isThere ? program : "node"))
 }
 
 /** Cores that a program may use. */

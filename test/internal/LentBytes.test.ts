@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { giveBack, pool } from "../../src/internal/LentBytes.ts"
+import { giveBack, once, pool } from "../../src/internal/LentBytes.ts"
 
 describe("a pool", () => {
   it("uses a buffer again when all that was lent of it came back, and not before", () => {
@@ -33,5 +33,24 @@ describe("a pool", () => {
     giveBack(first)
     assert.strictEqual(take(), first)
     assert.notStrictEqual(take(), first)
+  })
+})
+
+describe("bytes that are lent once", () => {
+  it("are gone when all of them came back, and not before", () => {
+    for (const bytes of [Buffer.alloc(200_000).subarray(0, 90_000), new Uint8Array(1000)]) {
+      assert.strictEqual(once(bytes), bytes)
+      const { length } = bytes
+      giveBack(bytes.subarray(0, 400))
+      assert.lengthOf(bytes, length)
+      giveBack(bytes.subarray(400))
+      assert.lengthOf(bytes, 0)
+    }
+  })
+
+  it("stay where others may be in the same memory", () => {
+    const bytes = Buffer.from("small")
+    giveBack(once(bytes))
+    assert.strictEqual(bytes.toString(), "small")
   })
 })
