@@ -23,7 +23,7 @@ export interface Case {
 const everybody = ["docker", "podman", "buildah"] as const
 const usual = ["host, gzip", "host, gzip by igzip", "containerd, gzip"] as const
 const all: ReadonlyArray<Variant> = [
-  ...(["host, gzip", "host, gzip by igzip", "host, zstd", "host, uncompressed"] as const),
+  ...(["host, gzip", "host, gzip by igzip", "host, zstd", "host, zstd by zstd", "host, uncompressed"] as const),
   ...(["containerd, gzip", "containerd, zstd", "containerd, uncompressed"] as const)
 ]
 

@@ -16,6 +16,7 @@ const programs = {
   buildah: [Cache.program("buildah", "buildah"), "--version"],
   runc: [Cache.program("runc", "runc"), "--version"],
   igzip: [Cache.program("igzip", "igzip"), "--version"],
+  zstd: [Cache.program("zstd", "zstd"), "--version"],
   tar: ["tar", "--version"]
 } as const
 

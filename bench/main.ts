@@ -50,7 +50,7 @@ const provision = Effect.suspend(() => {
     return Effect.fail(new Failed({ message: "containers need Linux and root: run this with sudo" }))
   }
   const script = fileURLToPath(new URL("../test/support/provision.sh", import.meta.url))
-  const items = ["containerd-2", "dockerd", "runc", "busybox", "podman", "buildah", "igzip"]
+  const items = ["containerd-2", "dockerd", "runc", "busybox", "podman", "buildah", "igzip", "zstd"]
   const { status } = spawnSync("bash", [script, ...items], { stdio: ["ignore", "ignore", "inherit"] })
   return status === 0 ? Effect.void : Effect.fail(new Failed({ message: "the daemons could not be brought" }))
 })

@@ -15,7 +15,7 @@ export type Form = "built" | "sources"
 
 /** With the compressors that the variants name, which the machine itself need not have. */
 const startChild = (socket: string, form: Form): Effect.Effect<ChildProcess, never, Scope.Scope> => {
-  const env = { ...process.env, PATH: Cache.path(["igzip"]) }
+  const env = { ...process.env, PATH: Cache.path(["igzip", "zstd"]) }
   return Effect.acquireRelease(
     Effect.sync(() => fork(script, [socket], { env, execArgv: form === "built" ? [] : process.execArgv })),
     (child) => Effect.sync(() => void child.kill())

@@ -5,6 +5,7 @@ export const variants = {
   "host, gzip": { differ: "host", compression: "gzip", compressor: "node" },
   "host, gzip by igzip": { differ: "host", compression: "gzip", compressor: "igzip" },
   "host, zstd": { differ: "host", compression: "zstd", compressor: "node" },
+  "host, zstd by zstd": { differ: "host", compression: "zstd", compressor: "zstd" },
   "host, uncompressed": { differ: "host", compression: "uncompressed" },
   "containerd, gzip": { differ: "containerd", compression: "gzip" },
   "containerd, zstd": { differ: "containerd", compression: "zstd" },
