@@ -17,6 +17,8 @@ import * as DiffSource from "../layer/DiffSource.ts"
  * working directory: their own marks are the kernel's business. They are named from where they are, for a list of mount
  * options has 4096 bytes and that of a long chain of layers would have more.
  *
+ * What it answers begins a line of its own: a program that complains writes its line in pieces, and may be in the middle.
+ *
  * The guard thaws the container when this program dies while it is frozen: what it waits for is then at its end. It is in
  * nobody's way, and outlives the shell.
  */
@@ -46,7 +48,8 @@ setpriv --pdeathsig KILL "$tar" -C "$upper" "$@" <&4 >&4 3<&- 4<&- 5<&- 7<&- &
 now=$!
 exec 3<&- 4<&-
 cd "$upper"
-echo =0
+say() { printf '\\n%s\\n' "$1"; }
+say =0
 begun=
 while read -r command; do
   code=0
@@ -76,11 +79,11 @@ while read -r command; do
     copy)
       case $begun in ?*) find "$target" -xdev -mindepth 1 -delete ;; esac
       setpriv --pdeathsig KILL cp -dR --preserve=mode,ownership,timestamps,links,xattr --reflink=auto . "$target/" &
-      echo "pid $!"
+      say "pid $!"
       wait "$!" || code=$?
       ;;
   esac
-  echo "=$code"
+  say "=$code"
 done
 `
 
@@ -125,7 +128,7 @@ export const answer = async (
   for (let next = await lines.next(); next.done !== true; next = await lines.next()) {
     if (next.value.startsWith("=")) return { code: next.value.slice(1), lines: said }
     if (next.value.startsWith("pid ")) onPid(next.value.slice(4))
-    else said.push(next.value)
+    else if (next.value !== "") said.push(next.value)
   }
   return { code: "", lines: said }
 }

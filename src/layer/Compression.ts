@@ -40,10 +40,9 @@ const unlessSmall =
   (chunks) =>
     Stream.unwrap(
       Effect.map(Stream.peel(chunks, Sink.head()), ([head, tail]) => {
-        const first = Stream.fromIterable(Option.toArray(head))
-        return Option.exists(head, ({ bytes }) => bytes.length === chunkSize)
-          ? large(Stream.concat(first, tail))
-          : small(first)
+        // What follows on a small one is nothing, or the failure of the source.
+        const whole = Stream.concat(Stream.fromIterable(Option.toArray(head)), tail)
+        return Option.exists(head, ({ bytes }) => bytes.length === chunkSize) ? large(whole) : small(whole)
       })
     )
 
