@@ -160,6 +160,14 @@ describe("a program", () => {
     })
   )
 
+  it.live("fails with a source that fails before it gave anything", () =>
+    Effect.gen(function* () {
+      yield* program("igzip", "exec gzip -nc1")
+      const error = yield* Stream.fail("broken").pipe(compress("gzip", igzip), Stream.runDrain, Effect.flip)
+      assert.strictEqual(error, "broken")
+    })
+  )
+
   it.live("that is not there is a failure", () =>
     Effect.gen(function* () {
       yield* noPrograms
