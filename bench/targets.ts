@@ -43,6 +43,7 @@ const comparisons: ReadonlyArray<Comparison> = [
   smaller("host, gzip", 1.05),
   faster("a", "host, gzip by igzip", 3.5),
   smaller("host, gzip by igzip", 1.12),
+  faster("a", "host, zstd", 3),
   faster("a", "host, zstd by zstd", 3),
   faster("a", "host, uncompressed", 4),
   paused,

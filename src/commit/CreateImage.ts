@@ -26,11 +26,10 @@ const nameLabels = ["io.containerd.image.name", "org.opencontainers.image.ref.na
  * `softImageDelete`).
  */
 const keepAsDangling = Effect.fnUntraced(function* (name: string, replacement: Descriptor.Descriptor) {
-  const images = yield* Images.Images
   const old = yield* Images.find(name)
   if (Option.isNone(old) || old.value.target.digest === replacement.digest) return
   const { labels, target } = old.value
-  const named = yield* images.list([`target.digest==${JSON.stringify(target.digest)}`])
+  const named = yield* Images.pointingTo(target.digest)
   if (named.some((other) => other.name !== name)) return
   const kept = Object.fromEntries(Object.entries(labels).filter(([key]) => !nameLabels.includes(key)))
   yield* Images.put({ name: danglingName(target), target, labels: kept })

@@ -54,3 +54,9 @@ export const readConfig = remembered(
   ({ value: { config } }: Document<Manifest.Manifest>) => config,
   ImageDocuments.readConfig
 )
+
+/** Both, one after the other. */
+export const read = Effect.fnUntraced(function* (descriptor: Descriptor.Descriptor) {
+  const manifest = yield* readManifest(descriptor)
+  return { manifest, config: yield* readConfig(manifest) } satisfies ImageDocuments.ImageDocuments
+})

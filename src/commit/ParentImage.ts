@@ -18,7 +18,7 @@ import * as Platform from "../oci/Platform.ts"
 import { ParentIncomplete, ParentMismatch, ParentNotFound } from "./CommitError.ts"
 import { holdBlobs } from "./HoldBlobs.ts"
 import type { Request } from "./Options.ts"
-import { readConfig, readIndex, readManifest } from "./ParentDocuments.ts"
+import { read, readConfig, readIndex, readManifest } from "./ParentDocuments.ts"
 import type { Source } from "./Resolve.ts"
 
 /** What the new image builds on. */
@@ -57,16 +57,11 @@ const chainIdOf = (config: ImageConfig.ImageConfig) => ChainId.fromDiffIds(Image
 const standsOn = (source: Source, config: ImageConfig.ImageConfig): boolean =>
   source.below.includes(Option.getOrElse(chainIdOf(config), () => ""))
 
-const readBoth = Effect.fnUntraced(function* (descriptor: Descriptor.Descriptor) {
-  const manifest = yield* readManifest(descriptor)
-  return { manifest, config: yield* readConfig(manifest) } satisfies ImageDocuments.ImageDocuments
-})
-
 /** Of an index, the manifest that was asked for, else the one whose layers the container's snapshot has below. */
 const choose = Effect.fnUntraced(function* (image: Image, source: Source, request: Request) {
   const index = yield* readIndex(image.target)
   for (const descriptor of ImageDocuments.candidates(index.value, request.platform)) {
-    const found = yield* readBoth(descriptor).pipe(
+    const found = yield* read(descriptor).pipe(
       Effect.asSome,
       // Usually only one platform of an index has been pulled.
       Effect.catchReason("ContainerdError", "NotFound", () => Effect.succeedNone)

@@ -69,11 +69,8 @@ const findSnapshot = Effect.fnUntraced(function* (snapshotter: Snapshotter, key:
 })
 
 /** Of several records that point to it any will do. */
-const imageByDigest = Effect.fnUntraced(function* (digest: Digest) {
-  const images = yield* Images.Images
-  const [first] = yield* images.list([`target.digest==${JSON.stringify(digest)}`])
-  return Option.fromUndefinedOr(first)
-})
+const imageByDigest = (digest: Digest) =>
+  Effect.map(Images.pointingTo(digest), ([first]) => Option.fromUndefinedOr(first))
 
 const findImage = Effect.fnUntraced(function* ({ image: recorded, imageDigest }: Container, parent?: string) {
   const name = parent ?? imageDigest ?? recorded

@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Descriptor from "../oci/Descriptor.ts"
+import type { Digest } from "../oci/Digest.ts"
 import { ContainerdError, Unavailable } from "./ContainerdError.ts"
 
 export interface Image {
@@ -38,6 +39,12 @@ export const find = Effect.fnUntraced(function* (name: string) {
     Effect.asSome,
     Effect.catchReason("ContainerdError", "NotFound", () => Effect.succeedNone)
   )
+})
+
+/** The records that point to a digest. */
+export const pointingTo = Effect.fnUntraced(function* (digest: Digest) {
+  const images = yield* Images
+  return yield* images.list([`target.digest==${JSON.stringify(digest)}`])
 })
 
 const attempts = 8

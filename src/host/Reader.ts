@@ -193,12 +193,16 @@ const copy = (shell: Shell): Effect.Effect<ReadonlyArray<Lost>, LayerError> =>
     return yield* new LayerError({ kind: "files", message: `cp could not copy the container's files: ${said}` })
   })
 
+const ask = (shell: Shell, ...parts: ReadonlyArray<string | Uint8Array>) =>
+  Effect.promise(() => {
+    for (const part of parts) shell.child.stdin.write(part)
+    return answer(shell)
+  })
+
 const copyOnly = (shell: Shell) =>
   Effect.fnUntraced(function* (paths: ReadonlyArray<RawPath.RawPath>) {
     const bytes = DiffSource.listed(paths)
-    shell.child.stdin.write(`some\n${bytes.length}\n`)
-    shell.child.stdin.write(bytes)
-    const { code, lines } = yield* Effect.promise(() => answer(shell))
+    const { code, lines } = yield* ask(shell, `some\n${bytes.length}\n`, bytes)
     if (["0", "1", "2"].includes(code) && lines.every(isRace) && (code === "0" || lines.length > 0)) {
       return lines.filter((line) => !line.startsWith("tar: Exiting")).map(toLost)
     }
@@ -226,8 +230,7 @@ const put = async (shell: Shell): Promise<Put> => {
 }
 
 const merge = Effect.fnUntraced(function* (shell: Shell, merged: string) {
-  shell.child.stdin.write("merge\n")
-  const { code, lines } = yield* Effect.promise(() => answer(shell))
+  const { code, lines } = yield* ask(shell, "merge\n")
   if (code === "0") return merged
   const message = `the container's directories cannot be mounted as one: ${lines.join("; ")}`
   return yield* new LayerError({ kind: "overlay", message })
@@ -244,8 +247,7 @@ const escaped = (path: RawPath.RawPath) =>
 
 const touch = (shell: Shell) =>
   Effect.fnUntraced(function* ({ mtime, path }: Timed) {
-    shell.child.stdin.write(`touch\n@${seconds(mtime)}\n${escaped(path)}\n`)
-    const { code, lines } = yield* Effect.promise(() => answer(shell))
+    const { code, lines } = yield* ask(shell, `touch\n@${seconds(mtime)}\n${escaped(path)}\n`)
     if (code === "0") return
     const message = `touch could not give a directory its time: ${lines.slice(0, 5).join("; ")}`
     return yield* new LayerError({ kind: "files", message })

@@ -40,7 +40,7 @@ const unlessSmall =
   (chunks) =>
     Stream.unwrap(
       Effect.map(Stream.peel(chunks, Sink.head()), ([head, tail]) => {
-        // What follows on a small one is nothing, or the failure of the source.
+        // What follows on one that is not full is nothing, or the failure of the source.
         const whole = Stream.concat(Stream.fromIterable(Option.toArray(head)), tail)
         return Option.exists(head, ({ bytes }) => bytes.length === chunkSize) ? large(whole) : small(whole)
       })

@@ -160,10 +160,11 @@ describe("a program", () => {
     })
   )
 
-  it.live("fails with a source that fails before it gave anything", () =>
+  it.live.each([0, 1000, chunkSize, chunkSize + 1])("fails with a source that fails after %d bytes", (size) =>
     Effect.gen(function* () {
       yield* program("igzip", "exec gzip -nc1")
-      const error = yield* Stream.fail("broken").pipe(compress("gzip", igzip), Stream.runDrain, Effect.flip)
+      const source = Stream.concat(Stream.make(Buffer.alloc(size)), Stream.fail("broken"))
+      const error = yield* source.pipe(compress("gzip", igzip), Stream.runDrain, Effect.flip)
       assert.strictEqual(error, "broken")
     })
   )
