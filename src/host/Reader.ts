@@ -168,12 +168,17 @@ const watch = (pid: string, onStuck: () => void): NodeJS.Timeout =>
     }
   }, 200)
 
-/** Takes back what has gone into the target. */
-const spoil = (shell: Shell) =>
+const ask = (shell: Shell, ...parts: ReadonlyArray<string | Uint8Array>) =>
   Effect.promise(() => {
-    pipeOf(shell, "put").destroy()
-    shell.child.stdin.write("spoiled\n")
+    for (const part of parts) shell.child.stdin.write(part)
     return answer(shell)
+  })
+
+/** Whoever still reads, or puts something into the target, is at its end, and has complained of that. */
+const spoil = (shell: Shell) =>
+  Effect.suspend(() => {
+    for (const which of ["now", "put"] as const) pipeOf(shell, which).destroy()
+    return ask(shell, "spoiled\n")
   })
 
 const copy = (shell: Shell): Effect.Effect<ReadonlyArray<Lost>, LayerError> =>
@@ -191,12 +196,6 @@ const copy = (shell: Shell): Effect.Effect<ReadonlyArray<Lost>, LayerError> =>
     if (code === "0" || (code === "1" && lines.length > 0 && lines.every(isRace))) return lines.map(toLost)
     const said = [...stuck, ...lines].slice(0, 5).join("; ") || `it ended with the code ${code || "of a signal"}`
     return yield* new LayerError({ kind: "files", message: `cp could not copy the container's files: ${said}` })
-  })
-
-const ask = (shell: Shell, ...parts: ReadonlyArray<string | Uint8Array>) =>
-  Effect.promise(() => {
-    for (const part of parts) shell.child.stdin.write(part)
-    return answer(shell)
   })
 
 const copyOnly = (shell: Shell) =>
@@ -288,24 +287,18 @@ export const open = Effect.fnUntraced(function* (shell: Shell, options: Options)
   yield* shell.keepNext
   const lowers = lowersOf(options)
   const inside = (path: string) => `/proc/${shell.child.pid}/root${path}`
-  let isPut = false
   return {
     upper: inside(container.upper),
     lower: lowers.length > 1 ? inside(belowOf(target)) : lowers[0],
     inRoot: attributes(shell),
     inUpper: () => reading(shell, "now"),
     later: later(shell),
-    put: Effect.promise(() => {
-      isPut = true
-      return put(shell)
-    }),
+    put: Effect.promise(() => put(shell)),
     touch: touch(shell),
     freeze: (cgroup) => freeze(shell, cgroup),
     merge: merge(shell, inside(container.upper)),
     copyOnly: copyOnly(shell),
     close: close(shell),
-    copy: Effect.suspend(() => (isPut ? Effect.andThen(spoil(shell), copy(shell)) : copy(shell))).pipe(
-      Effect.withSpan("Host.copy")
-    )
+    copy: Effect.andThen(spoil(shell), copy(shell)).pipe(Effect.withSpan("Host.copy"))
   } satisfies Reader
 })

@@ -51,6 +51,7 @@ cd "$upper"
 say() { printf '\\n%s\\n' "$1"; }
 say =0
 begun=
+put=
 while read -r command; do
   code=0
   case $command in
@@ -75,7 +76,7 @@ while read -r command; do
       read -r time; read -r path
       (cd "$target" && exec touch -h -d "$time" "./$(printf '%b/' "$path")") || code=$?
       ;;
-    spoiled) begun=yes; wait "$put" || : ;;
+    spoiled) begun=$begun$put; wait $put "$now" || : ;;
     copy)
       case $begun in ?*) find "$target" -xdev -mindepth 1 -delete ;; esac
       setpriv --pdeathsig KILL cp -dR --preserve=mode,ownership,timestamps,links,xattr --reflink=auto . "$target/" &

@@ -14,7 +14,7 @@ const overlay = (home: string, name: string): string => {
   return join(home, name, "fs")
 }
 
-const opened = Effect.gen(function* () {
+const openedWith = Effect.fnUntraced(function* (gnuTar: GnuTar.GnuTar) {
   const home = yield* Debris.directory
   const [upper, target] = [overlay(home, "1"), overlay(home, "2")]
   mkdirSync(join(upper, "closed", "deep"), { recursive: true })
@@ -25,7 +25,7 @@ const opened = Effect.gen(function* () {
   const reader = yield* Reader.open(yield* Shell.take, {
     container: { upper, ...directories },
     target: { upper: target, ...directories },
-    ...{ depth: 0, cgroup: undefined, gnuTar: Option.getOrThrow(yield* GnuTar.find) }
+    ...{ depth: 0, cgroup: undefined, gnuTar }
   })
   const ownerOf = (path: string) => {
     const { gid, mode, uid } = lstatSync(join(target, path))
@@ -34,7 +34,21 @@ const opened = Effect.gen(function* () {
   return { ownerOf, reader, target, upper }
 })
 
+const opened = Effect.flatMap(GnuTar.find, (tar) => openedWith(Option.getOrThrow(tar)))
+
 describeDaemons("the reader of a container's upper directory", () => {
+  it.live("is heard, and copies, while GNU tar is in the middle of what it complains of", () =>
+    Effect.gen(function* () {
+      const program = join(yield* Debris.directory, "tar")
+      writeFileSync(program, "#!/bin/sh\nprintf 'tar: half a line' >&2\ncat >/dev/null\necho ' and the rest' >&2\n", {
+        mode: 0o755
+      })
+      const { reader, target } = yield* openedWith({ ...Option.getOrThrow(yield* GnuTar.find), program })
+      assert.deepStrictEqual(yield* reader.copy, [])
+      assert.isTrue(existsSync(join(target, "closed/deep/file")))
+    })
+  )
+
   it.effect("copies names, and nothing that is in them", () =>
     Effect.gen(function* () {
       const { ownerOf, reader, target } = yield* opened
