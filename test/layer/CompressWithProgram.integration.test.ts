@@ -23,14 +23,7 @@ import * as Tars from "./Tars.ts"
 
 const programs = ["igzip", "pigz", "zstd"] as const
 
-const withPrograms = Effect.acquireRelease(
-  Effect.sync(() => {
-    const before = process.env["PATH"]
-    process.env["PATH"] = Cache.path(programs)
-    return before
-  }),
-  (before) => Effect.sync(() => (process.env["PATH"] = before))
-)
+const withPrograms = Cache.inPath(programs)
 
 const engines = [
   ["gzip", "node"],

@@ -1,5 +1,6 @@
 import { homedir } from "node:os"
 import { join } from "node:path"
+import { Effect } from "effect"
 
 /** What provision.sh can bring. */
 export type Item =
@@ -33,3 +34,14 @@ export const program = (item: Item, name: string): string => join(bin(item), nam
 /** A PATH on which the programs of these items come first. */
 export const path = (items: ReadonlyArray<Item>, extra: ReadonlyArray<string> = []): string =>
   [...extra, ...items.map(bin), process.env["PATH"] ?? "/usr/sbin:/usr/bin:/sbin:/bin"].join(":")
+
+/** This program's own, until the scope closes. */
+export const inPath = (items: ReadonlyArray<Item>) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const before = process.env["PATH"]
+      process.env["PATH"] = path(items)
+      return before
+    }),
+    (before) => Effect.sync(() => (process.env["PATH"] = before))
+  )
