@@ -19,6 +19,9 @@ import * as DiffSource from "../layer/DiffSource.ts"
  *
  * What it answers begins a line of its own: a program that complains writes its line in pieces, and may be in the middle.
  *
+ * What puts a tar into the target reads it to its end, with what only fills its last record, and when it has failed, too:
+ * to whom it is closed earlier, that is a broken connection, and what was said on it is lost.
+ *
  * The guard thaws the container when this program dies while it is frozen: what it waits for is then at its end. It is in
  * nobody's way, and outlives the shell.
  */
@@ -40,8 +43,13 @@ mount --bind -o nosymfollow,nodev "$target" "$target"
 wait "$mounting"
 cd "$home"
 case $lowers in *:*) mount -t overlay -o "ro,lowerdir=$lowers$options" overlay "$below" ;; esac
-put() { setpriv --pdeathsig KILL "$tar" -C "$target" -x -f - -P -p --delay-directory-restore --numeric-owner \\
-  --xattrs '--xattrs-include=*' --warning=no-timestamp; }
+put() {
+  setpriv --pdeathsig KILL "$tar" -C "$target" -x -f - -B -b 128 -P -p --delay-directory-restore --numeric-owner \\
+    --xattrs '--xattrs-include=*' --warning=no-timestamp && return
+  code=$?
+  cat >/dev/null
+  return "$code"
+}
 setpriv --pdeathsig KILL "$tar" -C / --hard-dereference "$@" <&3 >&3 3<&- 4<&- 5<&- 7<&- &
 attributes=$!
 setpriv --pdeathsig KILL "$tar" -C "$upper" "$@" <&4 >&4 3<&- 4<&- 5<&- 7<&- &

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process"
 import { chmodSync, existsSync, lchownSync, lstatSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, it } from "@effect/vitest"
@@ -34,17 +35,49 @@ const openedWith = Effect.fnUntraced(function* (gnuTar: GnuTar.GnuTar) {
   return { ownerOf, reader, target, upper }
 })
 
+/** With a script in the place of GNU tar. */
+const openedBy = Effect.fnUntraced(function* (script: string) {
+  const program = join(yield* Debris.directory, "tar")
+  writeFileSync(program, `#!/bin/sh\n${script}\n`, { mode: 0o755 })
+  return yield* openedWith({ ...Option.getOrThrow(yield* GnuTar.find), program })
+})
+
 const opened = Effect.flatMap(GnuTar.find, (tar) => openedWith(Option.getOrThrow(tar)))
+
+/** What others say meanwhile is there, and not read yet, when they are told more. */
+const hold = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100)
 
 describeDaemons("the reader of a container's upper directory", () => {
   it.live("is heard, and copies, while GNU tar is in the middle of what it complains of", () =>
     Effect.gen(function* () {
-      const program = join(yield* Debris.directory, "tar")
-      writeFileSync(program, "#!/bin/sh\nprintf 'tar: half a line' >&2\ncat >/dev/null\necho ' and the rest' >&2\n", {
-        mode: 0o755
-      })
-      const { reader, target } = yield* openedWith({ ...Option.getOrThrow(yield* GnuTar.find), program })
+      // What compares attributes runs in "/", and is not asked yet.
+      const script = `[ "$2" = / ] || printf 'tar: half a line' >&2; cat >/dev/null; echo ' and the rest' >&2`
+      const { reader, target } = yield* openedBy(script)
       assert.deepStrictEqual(yield* reader.copy, [])
+      assert.isTrue(existsSync(join(target, "closed/deep/file")))
+    })
+  )
+
+  it.live("tells why GNU tar, which puts something into the target, has ended before it was told all", () =>
+    Effect.gen(function* () {
+      const { reader } = yield* openedBy("echo 'tar: it has no room' >&2; exit 2")
+      const put = yield* reader.put
+      hold()
+      for (let part = 0; part < 100; part++) put.tar.write(Buffer.alloc(100_000))
+      put.tar.end()
+      assert.match((yield* Effect.flip(put.done)).message, /: tar: it has no room$/)
+    })
+  )
+
+  it.live("waits for what only fills the last record of a tar", () =>
+    Effect.gen(function* () {
+      const { reader, target, upper } = yield* opened
+      const tar = execFileSync("tar", ["-C", upper, "-c", "-f", "-", "-b", "128", "."])
+      const put = yield* reader.put
+      put.tar.write(tar.subarray(0, 20_480))
+      hold()
+      put.tar.end(tar.subarray(20_480))
+      yield* put.done
       assert.isTrue(existsSync(join(target, "closed/deep/file")))
     })
   )
