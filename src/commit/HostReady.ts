@@ -7,7 +7,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import { prepareTarget } from "../core/ApplyLayer.ts"
 import type { Active } from "../core/Snapshotter.ts"
@@ -75,29 +74,36 @@ const cgroupOf = Effect.fnUntraced(function* (source: Source, request: Request, 
   return Option.getOrUndefined(Freezer.find(pid, id))
 })
 
+/** The shell begins while the target is still being made. */
+const begin = Effect.fnUntraced(function* (source: Source, request: Request, gnuTar: GnuTar.GnuTar) {
+  const { snapshot, snapshotter } = source
+  const mounts = snapshotter.mounts(snapshot.name)
+  const { shell, ...known } = yield* Effect.all({ mounts, shell: Shell.take }, { concurrency: 2 })
+  const container = yield* Effect.fromResult(Overlay.fromMounts(known.mounts))
+  const cgroup = yield* cgroupOf(source, request, container)
+  yield* Reader.begin(shell, { container, cgroup, gnuTar })
+  return { shell, container, cgroup }
+})
+
 /** Fails with `HostUnavailable` where the container's files cannot be read here. */
 export const makeReady = Effect.fnUntraced(function* (source: Source, below: Below, request: Request) {
   yield* check(objection(source, below))
-  const { snapshot, snapshotter } = source
   const since = Date.now()
   const gnuTar = yield* findTar
   const ofTarget = yield* Scope.fork(yield* Effect.scope)
-  const { depth, mounts, shell, target } = yield* Effect.all(
+  const { begun, depth, target } = yield* Effect.all(
     {
       depth: depthOf(source, below),
-      mounts: snapshotter.mounts(snapshot.name),
-      target: Scope.provide(prepareTarget(snapshotter, below.target), ofTarget),
-      shell: Shell.take
+      begun: begin(source, request, gnuTar),
+      target: Scope.provide(prepareTarget(source.snapshotter, below.target), ofTarget)
     },
     { concurrency: "unbounded" }
   )
-  const [container, copy] = yield* Effect.fromResult(
-    Result.all([Overlay.fromMounts(mounts), Overlay.fromMounts(target.mounts)])
-  )
+  const { cgroup, container, shell } = begun
+  const copy = yield* Effect.fromResult(Overlay.fromMounts(target.mounts))
   yield* Effect.fromResult(Overlay.checkSeen(container, copy, since))
   yield* check(depth > container.lowers.length ? "the overlay does not show each snapshot as a directory" : undefined)
-  const cgroup = yield* cgroupOf(source, request, container)
-  const open = Reader.open(shell, { container, target: copy, depth, gnuTar, cgroup })
+  const open = Reader.open(shell, { container, target: copy, depth })
   const opening = yield* Effect.forkScoped(open, { startImmediately: true })
   const reader = Fiber.join(opening)
   // Where that has not been seen to work yet, no container is frozen for it.

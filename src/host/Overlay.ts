@@ -54,7 +54,7 @@ export const fromMounts = ([mount, ...others]: ReadonlyArray<Mount>): Result.Res
 }
 
 /** Where the snapshotter keeps its snapshots: `DIR/ID/fs`. */
-const homeOf = ({ upper }: Overlay) => Path.dirname(Path.dirname(upper))
+export const homeOf = ({ upper }: Overlay): string => Path.dirname(Path.dirname(upper))
 
 /**
  * When the snapshot was made whose directory that is, in nanoseconds since 1970: nothing in it is older. 0, before everything,

@@ -18,7 +18,7 @@ import { LayerError } from "../layer/LayerError.ts"
 import type * as RawPath from "../layer/RawPath.ts"
 import * as Freezer from "./Freezer.ts"
 import { HostUnavailable } from "./HostUnavailable.ts"
-import type { Overlay } from "./Overlay.ts"
+import * as Overlay from "./Overlay.ts"
 import type { Timed } from "./Prune.ts"
 import { type Answer, answer, pipes, type Shell } from "./Shell.ts"
 
@@ -49,7 +49,7 @@ export interface Reader {
   readonly put: Effect.Effect<Put>
   /** Gives a directory of the target its time. */
   readonly touch: (directory: Timed) => Effect.Effect<void, LayerError>
-  /** The container's upper directory, read only, no symlink of which leads anywhere. */
+  /** The container's upper directory, no symlink of which leads anywhere. */
   readonly upper: string
   /** What the layer stands on as one directory, which nobody changes; none when it stands on nothing. */
   readonly lower: string | undefined
@@ -85,42 +85,56 @@ const isRace = (line: string) =>
   /(as it was replaced while being copied|with non-directory|with directory .*)$/.test(line) ||
   /^cp: (will not create hard link .* to directory .*|cannot read symbolic link .*: Invalid argument)$/.test(line) ||
   /^cp: cannot open .* for reading: (Permission denied|No such device or address)$/.test(line) ||
+  /^cp: getting attribute .*: No data available$/.test(line) ||
   /^tar: .*: (Cannot open: No such device or address|Cannot readlink: Invalid argument|socket ignored)$/.test(line) ||
   /^tar: .*: Directory renamed before its status could be extracted$/.test(line) ||
   DiffSource.isRace(line) ||
   DiffSource.isHarmless(line.replace(/^tar: /, ""))
 
 const toLost = (line: string): Lost => {
-  const [, path = ""] = /'(?:\.\/)?(.*?)'/.exec(line) ?? []
+  // Of an attribute cp does not say whose it is.
+  const [, path = ""] = /^(?!cp: getting attribute ).*?'(?:\.\/)?(.*?)'/.exec(line) ?? []
   return { path, what: `it changed while it was copied (${line})` }
 }
 
-const linesOf = (given: Options): ReadonlyArray<string> => {
-  const { cgroup, container, gnuTar, target } = given
-  const { program } = gnuTar
-  const home = Path.dirname(Path.dirname(container.upper))
-  const listed = (directories: ReadonlyArray<string>) =>
-    directories.map((directory) => Path.relative(home, directory)).join(":")
-  const [lowers, all] = [listed(lowersOf(given)), listed([target.upper, ...container.lowers])]
-  const options = container.userxattr ? ",userxattr" : ""
-  const mounts = [container.upper, target.upper, belowOf(target), home, lowers, all, options]
-  return [...mounts, program, cgroup?.file ?? "", cgroup?.thaw ?? ""]
-}
-
-export interface Options {
-  readonly container: Overlay
-  readonly target: Overlay
-  /** How many of the container's lower directories go into the layer, too. */
-  readonly depth: number
+export interface First {
+  readonly container: Overlay.Overlay
   /** The one that the container will be frozen by. */
   readonly cgroup: Freezer.Cgroup | undefined
   readonly gnuTar: GnuTar
 }
 
+export interface Options {
+  readonly container: Overlay.Overlay
+  readonly target: Overlay.Overlay
+  /** How many of the container's lower directories go into the layer, too. */
+  readonly depth: number
+}
+
 const lowersOf = ({ container, depth }: Options) => container.lowers.slice(depth)
 
 /** The working directory of a snapshot is beside what it holds. */
-const belowOf = ({ upper }: Overlay) => Path.join(Path.dirname(upper), "work")
+const belowOf = ({ upper }: Overlay.Overlay) => Path.join(Path.dirname(upper), "work")
+
+const firstLines = ({ cgroup, container, gnuTar }: First): ReadonlyArray<string> => {
+  const { program } = gnuTar
+  return [Overlay.homeOf(container), container.upper, program, cgroup?.file ?? "", cgroup?.thaw ?? ""]
+}
+
+const otherLines = (options: Options): ReadonlyArray<string> => {
+  const { container, target } = options
+  const listed = (directories: ReadonlyArray<string>) =>
+    directories.map((directory) => Path.relative(Overlay.homeOf(container), directory)).join(":")
+  const [lowers, all] = [listed(lowersOf(options)), listed([target.upper, ...container.lowers])]
+  return [target.upper, belowOf(target), lowers, all, container.userxattr ? ",userxattr" : ""]
+}
+
+const tell = Effect.fnUntraced(function* ({ child }: Shell, lines: ReadonlyArray<string>) {
+  if (lines.some((line) => line.includes("\n"))) {
+    return yield* new HostUnavailable({ message: "the snapshotter's directory has a line break in its name" })
+  }
+  child.stdin.write(lines.map((line) => `${line}\n`).join(""))
+})
 
 const pipeOf = ({ child }: Shell, which: keyof typeof pipes): Duplex => child.pipes[pipes[which]] ?? new PassThrough()
 
@@ -209,10 +223,9 @@ const copyOnly = (shell: Shell) =>
     return yield* new LayerError({ kind: "files", message })
   }, Effect.withSpan("Host.copy"))
 
-/** It says what it has to say where it reads, so that others may run meanwhile. */
-const put = async (shell: Shell): Promise<Put> => {
+/** It answers where it reads, so that others may run meanwhile. */
+const put = (shell: Shell): Put => {
   shell.child.stdin.write("put\n")
-  await answer(shell)
   const tar = pipeOf(shell, "put")
   const lines = createInterface({ input: tar })[Symbol.asyncIterator]()
   // A connection that breaks is no answer.
@@ -271,14 +284,14 @@ const close = (shell: Shell) =>
     shell.child.stdin.end()
   })
 
-/** Ready when it is there. */
+/** What takes a while begins as soon as it is known whose container it is. Does not wait. */
+export const begin = (shell: Shell, first: First): Effect.Effect<void, HostUnavailable> =>
+  tell(shell, firstLines(first))
+
+/** What has {@link begin}. Ready when it is there. */
 export const open = Effect.fnUntraced(function* (shell: Shell, options: Options) {
   const { container, target } = options
-  const named = linesOf(options)
-  if (named.some((path) => path.includes("\n"))) {
-    return yield* new HostUnavailable({ message: "the snapshotter's directory has a line break in its name" })
-  }
-  shell.child.stdin.write(named.map((path) => `${path}\n`).join(""))
+  yield* tell(shell, otherLines(options))
   const { code, lines } = yield* Effect.promise(() => answer(shell))
   if (code !== "0") {
     const said = lines.join("; ") || "there is no setpriv or no unshare"
@@ -293,7 +306,7 @@ export const open = Effect.fnUntraced(function* (shell: Shell, options: Options)
     inRoot: attributes(shell),
     inUpper: () => reading(shell, "now"),
     later: later(shell),
-    put: Effect.promise(() => put(shell)),
+    put: Effect.sync(() => put(shell)),
     touch: touch(shell),
     freeze: (cgroup) => freeze(shell, cgroup),
     merge: merge(shell, inside(container.upper)),

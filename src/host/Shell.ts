@@ -30,18 +30,21 @@ set -eu
 exec 2>&1
 export LIBMOUNT_FORCE_MOUNT2=always
 IFS=
-read -r upper; read -r target; read -r below; read -r home; read -r lowers; read -r all; read -r options
+read -r home; read -r upper
 read -r tar
 read -r freezer; read -r thaw
 case $freezer in
   ?*) (trap '' HUP INT TERM; exec >/dev/null 2>&1 3<&- 4<&- 5<&- 7<&-; read -r thawed <&6 || echo "$thaw" >"$freezer") & ;;
 esac
 exec 6<&-
-mount --bind -o ro,nosymfollow,nodev "$upper" "$upper" &
-mounting=$!
-mount --bind -o nosymfollow,nodev "$target" "$target"
-wait "$mounting"
+mount --bind -o nosymfollow,nodev,noatime "$home" "$home"
 cd "$home"
+"$tar" -C / --hard-dereference "$@" <&3 >&3 3<&- 4<&- 5<&- 7<&- &
+attributes=$!
+"$tar" -C "$upper" "$@" <&4 >&4 3<&- 4<&- 5<&- 7<&- &
+now=$!
+exec 3<&- 4<&-
+read -r target; read -r below; read -r lowers; read -r all; read -r options
 case $lowers in *:*) mount -t overlay -o "ro,lowerdir=$lowers$options" overlay "$below" ;; esac
 put() {
   setpriv --pdeathsig KILL "$tar" -C "$target" -x -f - -B -b 128 -P -p --delay-directory-restore --numeric-owner \\
@@ -50,11 +53,6 @@ put() {
   cat >/dev/null
   return "$code"
 }
-setpriv --pdeathsig KILL "$tar" -C / --hard-dereference "$@" <&3 >&3 3<&- 4<&- 5<&- 7<&- &
-attributes=$!
-setpriv --pdeathsig KILL "$tar" -C "$upper" "$@" <&4 >&4 3<&- 4<&- 5<&- 7<&- &
-now=$!
-exec 3<&- 4<&-
 cd "$upper"
 say() { printf '\\n%s\\n' "$1"; }
 say =0
@@ -68,10 +66,15 @@ while read -r command; do
     later)
       read -r where
       case $where in container) where=$upper ;; copy) where=$target ;; esac
-      setpriv --pdeathsig KILL "$tar" -C "$where" "$@" <&5 >&5 5<&- 7<&- || code=$?
+      "$tar" -C "$where" "$@" <&5 >&5 5<&- 7<&- || code=$?
       exec 5<&-
       ;;
-    put) (put || code=$?; echo "=$code") <&7 >&7 2>&7 5<&- 7<&- & put=$!; exec 7<&- ;;
+    put)
+      (put || code=$?; echo "=$code") <&7 >&7 2>&7 5<&- 7<&- &
+      put=$!
+      exec 7<&-
+      continue
+      ;;
     merge) (cd "$home" && mount -t overlay -o "ro,lowerdir=$all$options" overlay "$upper") || code=$? ;;
     some)
       read -r size
@@ -99,7 +102,10 @@ done
 /** A shell that waits has no mounts of its own yet: it would keep what others unmount. */
 const waiting = `read -r go; exec unshare --mount --propagation private sh -c "$@"`
 
-/** It goes with this process, however that ends, and what copies goes with it: nothing is written into what others remove. */
+/**
+ * It goes with this process, however that ends, and what copies goes with it: nothing is written into what others remove.
+ * What only reads ends by itself when its pipe is gone.
+ */
 const args = ["--pdeathsig", "KILL", "sh", "-c", waiting, "sh", script, "sh", ...DiffSource.flags]
 
 /**

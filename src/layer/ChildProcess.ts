@@ -89,6 +89,10 @@ export const start = (program: string, args: ReadonlyArray<string>, name: string
   const pipes = child.stdio.slice(3).filter((stream) => stream instanceof Duplex)
   // Who reads or writes too late gets no crash: the end of the process says what went wrong.
   for (const stream of [child.stdin, child.stdout, ...pipes]) stream.on("error", ignore)
+  // What it has started, and still waits to be told something, hears that nothing comes.
+  child.on("exit", () => {
+    for (const pipe of pipes) pipe.destroy()
+  })
   const done = new Promise<Ended>((resolve) => {
     child.on("error", (cause) => resolve({ code: null, lines: [...lines, String(cause)] }))
     child.on("close", (code) => resolve({ code, lines }))

@@ -1,11 +1,12 @@
 import { execFileSync } from "node:child_process"
-import { chmodSync, existsSync, lchownSync, lstatSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, existsSync, lchownSync, lstatSync, mkdirSync, rmSync, utimesSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, it } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import * as Reader from "../../src/host/Reader.ts"
 import * as Shell from "../../src/host/Shell.ts"
 import * as GnuTar from "../../src/layer/GnuTar.ts"
+import * as Cache from "../support/Cache.ts"
 import { describeDaemons } from "../support/Daemons.ts"
 import * as Debris from "../support/Debris.ts"
 
@@ -23,11 +24,10 @@ const openedWith = Effect.fnUntraced(function* (gnuTar: GnuTar.GnuTar) {
   chmodSync(join(upper, "closed"), 0o700)
   lchownSync(join(upper, "closed"), 1000, 1001)
   const directories = { lowers: [], userxattr: false }
-  const reader = yield* Reader.open(yield* Shell.take, {
-    container: { upper, ...directories },
-    target: { upper: target, ...directories },
-    ...{ depth: 0, cgroup: undefined, gnuTar }
-  })
+  const container = { upper, ...directories }
+  const shell = yield* Shell.take
+  yield* Reader.begin(shell, { container, cgroup: undefined, gnuTar })
+  const reader = yield* Reader.open(shell, { container, target: { ...directories, upper: target }, depth: 0 })
   const ownerOf = (path: string) => {
     const { gid, mode, uid } = lstatSync(join(target, path))
     return [uid, gid, mode & 0o7777]
@@ -35,10 +35,12 @@ const openedWith = Effect.fnUntraced(function* (gnuTar: GnuTar.GnuTar) {
   return { ownerOf, reader, target, upper }
 })
 
+const script = (path: string, text: string) => writeFileSync(path, `#!/bin/sh\n${text}\n`, { mode: 0o755 })
+
 /** With a script in the place of GNU tar. */
-const openedBy = Effect.fnUntraced(function* (script: string) {
+const openedBy = Effect.fnUntraced(function* (text: string) {
   const program = join(yield* Debris.directory, "tar")
-  writeFileSync(program, `#!/bin/sh\n${script}\n`, { mode: 0o755 })
+  script(program, text)
   return yield* openedWith({ ...Option.getOrThrow(yield* GnuTar.find), program })
 })
 
@@ -51,8 +53,8 @@ describeDaemons("the reader of a container's upper directory", () => {
   it.live("is heard, and copies, while GNU tar is in the middle of what it complains of", () =>
     Effect.gen(function* () {
       // What compares attributes runs in "/", and is not asked yet.
-      const script = `[ "$2" = / ] || printf 'tar: half a line' >&2; cat >/dev/null; echo ' and the rest' >&2`
-      const { reader, target } = yield* openedBy(script)
+      const half = `[ "$2" = / ] || printf 'tar: half a line' >&2; cat >/dev/null; echo ' and the rest' >&2`
+      const { reader, target } = yield* openedBy(half)
       assert.deepStrictEqual(yield* reader.copy, [])
       assert.isTrue(existsSync(join(target, "closed/deep/file")))
     })
@@ -79,6 +81,30 @@ describeDaemons("the reader of a container's upper directory", () => {
       put.tar.end(tar.subarray(20_480))
       yield* put.done
       assert.isTrue(existsSync(join(target, "closed/deep/file")))
+    })
+  )
+
+  it.effect("leaves the times of access as they are", () =>
+    Effect.gen(function* () {
+      const { reader, upper } = yield* opened
+      utimesSync(join(upper, "first"), 1000, 2000)
+      yield* reader.copy
+      assert.strictEqual(lstatSync(join(upper, "first")).atimeMs, 1_000_000)
+    })
+  )
+
+  it.live("takes an attribute that goes away while it is copied for what it is", () =>
+    Effect.gen(function* () {
+      const directory = yield* Debris.directory
+      script(join(directory, "cp"), `echo "cp: getting attribute 'user.a' of 'user.a': No data available" >&2; exit 1`)
+      yield* Cache.inPath([], [directory])
+      const { reader } = yield* opened
+      assert.deepStrictEqual(yield* reader.copy, [
+        {
+          path: "",
+          what: "it changed while it was copied (cp: getting attribute 'user.a' of 'user.a': No data available)"
+        }
+      ])
     })
   )
 

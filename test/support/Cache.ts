@@ -36,11 +36,11 @@ export const path = (items: ReadonlyArray<Item>, extra: ReadonlyArray<string> = 
   [...extra, ...items.map(bin), process.env["PATH"] ?? "/usr/sbin:/usr/bin:/sbin:/bin"].join(":")
 
 /** This program's own, until the scope closes. */
-export const inPath = (items: ReadonlyArray<Item>) =>
+export const inPath = (items: ReadonlyArray<Item>, extra: ReadonlyArray<string> = []) =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const before = process.env["PATH"]
-      process.env["PATH"] = path(items)
+      process.env["PATH"] = path(items, extra)
       return before
     }),
     (before) => Effect.sync(() => (process.env["PATH"] = before))
