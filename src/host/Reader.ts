@@ -97,6 +97,7 @@ const toLost = (line: string): Lost => {
   return { path, what: `it changed while it was copied (${line})` }
 }
 
+/** What is known before there is a target. */
 export interface First {
   readonly container: Overlay.Overlay
   /** The one that the container will be frozen by. */
