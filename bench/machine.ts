@@ -21,7 +21,7 @@ const programs = {
 } as const
 
 const versionOf = ([program, flag]: readonly [string, string]) =>
-  Effect.map(run(program, [flag]), (text) => /\d+(\.\d+)+\S*/.exec(text)?.[0] ?? "")
+  Effect.map(run(program, [flag]), (text) => /\d+(\.\d+)+[^\s,]*/.exec(text)?.[0] ?? "")
 
 /** `versions`: those of the daemons. */
 export const describe = (versions: Readonly<Record<string, string>>): Effect.Effect<Machine, DaemonError> =>
