@@ -10,7 +10,7 @@ import { createInterface } from "node:readline"
 import { type Duplex, PassThrough, type Readable, type Writable } from "node:stream"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type { Ended } from "../layer/ChildProcess.ts"
+import * as ChildProcess from "../layer/ChildProcess.ts"
 import type { Lost } from "../layer/Concession.ts"
 import * as DiffSource from "../layer/DiffSource.ts"
 import type { GnuTar } from "../layer/GnuTar.ts"
@@ -28,7 +28,7 @@ export interface Reading {
   readonly names: Writable
   readonly stdout: Readable
   /** Once its output is at its end, and nothing else was asked that has no answer yet. */
-  readonly ended: () => Promise<Ended>
+  readonly ended: () => Promise<ChildProcess.Ended>
 }
 
 export interface Put {
@@ -139,11 +139,16 @@ const tell = Effect.fnUntraced(function* ({ child }: Shell, lines: ReadonlyArray
 
 const pipeOf = ({ child }: Shell, which: keyof typeof pipes): Duplex => child.pipes[pipes[which]] ?? new PassThrough()
 
+const codeOf = ({ code }: Answer) => (code === "" ? null : Number(code))
+
+const failure = (who: string, what: string, answer: Answer) =>
+  ChildProcess.failure(who, what, { code: codeOf(answer), lines: answer.lines })
+
 /** How GNU tar ended. */
-const ended = async (shell: Shell, command: string): Promise<Ended> => {
+const ended = async (shell: Shell, command: string): Promise<ChildProcess.Ended> => {
   shell.child.stdin.write(`${command}\n`)
-  const { code, lines } = await answer(shell)
-  return { code: code === "" ? null : Number(code), lines: lines.map((line) => line.replace(/^[^:]*tar: /, "")) }
+  const said = await answer(shell)
+  return { code: codeOf(said), lines: said.lines.map((line) => line.replace(/^[^:]*tar: /, "")) }
 }
 
 /** They were started with the shell and wait: what it takes to start a program is over when there are names. */
@@ -168,6 +173,8 @@ const later =
     pipe.end(paths)
     return { stdout: pipe, done: ended(shell, `later\n${where}`) }
   }
+
+const copying = "copy the container's files"
 
 const fifo = "cp: a FIFO took the place of a file, and nobody writes to it"
 
@@ -209,8 +216,7 @@ const copy = (shell: Shell): Effect.Effect<ReadonlyArray<Lost>, LayerError> =>
       })
     ).pipe(Effect.ensuring(Effect.sync(() => clearInterval(timer))))
     if (code === "0" || (code === "1" && lines.length > 0 && lines.every(isRace))) return lines.map(toLost)
-    const said = [...stuck, ...lines].slice(0, 5).join("; ") || `it ended with the code ${code || "of a signal"}`
-    return yield* new LayerError({ kind: "files", message: `cp could not copy the container's files: ${said}` })
+    return yield* failure("cp", copying, { code, lines: [...stuck, ...lines] })
   })
 
 const copyOnly = (shell: Shell) =>
@@ -220,8 +226,7 @@ const copyOnly = (shell: Shell) =>
     if (["0", "1", "2"].includes(code) && lines.every(isRace) && (code === "0" || lines.length > 0)) {
       return lines.filter((line) => !line.startsWith("tar: Exiting")).map(toLost)
     }
-    const message = `tar could not copy the container's files: ${lines.slice(0, 5).join("; ") || `code ${code}`}`
-    return yield* new LayerError({ kind: "files", message })
+    return yield* failure("tar", copying, { code, lines })
   }, Effect.withSpan("Host.copy"))
 
 /** It answers where it reads, so that others may run meanwhile. */
@@ -233,11 +238,7 @@ const put = (shell: Shell): Put => {
   const said = answer({ lines }).catch((): Answer => ({ code: "", lines: [] }))
   const done = Effect.flatMap(
     Effect.promise(() => said),
-    ({ code, lines }) => {
-      if (code === "0" && lines.length === 0) return Effect.void
-      const message = `tar could not copy the container's files: ${lines.slice(0, 5).join("; ") || `code ${code}`}`
-      return Effect.fail(new LayerError({ kind: "files", message }))
-    }
+    (said) => (said.code === "0" && said.lines.length === 0 ? Effect.void : Effect.fail(failure("tar", copying, said)))
   )
   return { tar, done }
 }
@@ -260,10 +261,8 @@ const escaped = (path: RawPath.RawPath) =>
 
 const touch = (shell: Shell) =>
   Effect.fnUntraced(function* ({ mtime, path }: Timed) {
-    const { code, lines } = yield* ask(shell, `touch\n@${seconds(mtime)}\n${escaped(path)}\n`)
-    if (code === "0") return
-    const message = `touch could not give a directory its time: ${lines.slice(0, 5).join("; ")}`
-    return yield* new LayerError({ kind: "files", message })
+    const said = yield* ask(shell, `touch\n@${seconds(mtime)}\n${escaped(path)}\n`)
+    if (said.code !== "0") return yield* failure("touch", "give a directory its time", said)
   })
 
 /** The guard goes once the container runs again, and when it could not be frozen: others may freeze it then. */

@@ -1,6 +1,6 @@
 /** What is done with programs, whatever they do: those here are shell scripts. */
 import * as Fs from "node:fs"
-import { delimiter, join } from "node:path"
+import { join } from "node:path"
 import * as Zlib from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Stream } from "effect"
@@ -8,18 +8,9 @@ import * as Options from "../../src/commit/Options.ts"
 import { chunkSize } from "../../src/layer/CompressChunks.ts"
 import { compress } from "../../src/layer/Compression.ts"
 import type * as Compressor from "../../src/layer/Compressor.ts"
+import * as Cache from "../support/Cache.ts"
 import { compressed, compressible, cut, mebibyte } from "./Compressible.ts"
 import * as Trees from "./Trees.ts"
-
-const setPath = (path: string) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const before = process.env["PATH"] ?? ""
-      process.env["PATH"] = path
-      return before
-    }),
-    (before) => Effect.sync(() => (process.env["PATH"] = before))
-  )
 
 const isAlive = (pid: number): boolean => {
   try {
@@ -35,12 +26,12 @@ const program = Effect.fnUntraced(function* (name: Compressor.Engine, script: st
   const log = join(directory, "pids")
   const lines = ["#!/bin/sh", 'if [ "$1" = --version ]; then echo fake; exit 0; fi', `echo $$ >> ${log}`, `${script}\n`]
   Fs.writeFileSync(join(directory, name), lines.join("\n"), { mode: 0o755 })
-  yield* setPath(`${directory}${delimiter}${process.env["PATH"]}`)
+  yield* Cache.inPath([], [directory])
   const pids = () => (Fs.existsSync(log) ? Fs.readFileSync(log, "utf8").trim().split("\n").map(Number) : [])
   return { pids, isGone: () => assert.deepStrictEqual(pids().filter(isAlive), []) }
 })
 
-const noPrograms = Effect.flatMap(Trees.temporary, setPath)
+const noPrograms = Effect.flatMap(Trees.temporary, Cache.setPath)
 
 const large = compressible(6 * mebibyte)
 const igzip = { compressor: "igzip" } as const

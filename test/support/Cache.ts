@@ -36,12 +36,16 @@ export const path = (items: ReadonlyArray<Item>, extra: ReadonlyArray<string> = 
   [...extra, ...items.map(bin), process.env["PATH"] ?? "/usr/sbin:/usr/bin:/sbin:/bin"].join(":")
 
 /** This program's own, until the scope closes. */
-export const inPath = (items: ReadonlyArray<Item>, extra: ReadonlyArray<string> = []) =>
+export const setPath = (path: string) =>
   Effect.acquireRelease(
     Effect.sync(() => {
-      const before = process.env["PATH"]
-      process.env["PATH"] = path(items, extra)
+      const before = process.env["PATH"] ?? ""
+      process.env["PATH"] = path
       return before
     }),
     (before) => Effect.sync(() => (process.env["PATH"] = before))
   )
+
+/** With these in front, until the scope closes. */
+export const inPath = (items: ReadonlyArray<Item>, extra: ReadonlyArray<string> = []) =>
+  Effect.suspend(() => setPath(path(items, extra)))
